@@ -1,0 +1,32 @@
+# shellcheck shell=bash
+# The environment for building the components; source it: `. scripts/env.sh`.
+# Afterwards a plain `cargo build --target wasm32-wasip2` works, SQLite's C included.
+
+# shellcheck source=scripts/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+if [ -n "${WASI_SDK_PATH:-}" ]; then
+    export CC_wasm32_wasip2="$WASI_SDK_PATH/bin/clang"
+    export CXX_wasm32_wasip2="$WASI_SDK_PATH/bin/clang++"
+    export AR_wasm32_wasip2="$WASI_SDK_PATH/bin/llvm-ar"
+    wasm_cflags="--target=wasm32-wasip2"
+else
+    if ! CC_wasm32_wasip2="$(wasm_clang)" ||
+        ! AR_wasm32_wasip2="$(wasm_ar "$CC_wasm32_wasip2")" ||
+        ! wasm_headers="$(wasi_include)"; then
+        die "no C compiler for wasm here yet: run scripts/setup-toolchain.sh first"
+    fi
+    export CC_wasm32_wasip2 AR_wasm32_wasip2
+    wasm_cflags="--target=wasm32-wasip2 -isystem $wasm_headers"
+fi
+
+# No path of this machine in the artifacts: the same sources give the same bytes wherever they are built.
+cargo_home="${CARGO_HOME:-$HOME/.cargo}"
+export CARGO_TARGET_WASM32_WASIP2_RUSTFLAGS="--remap-path-prefix=$cargo_home=/cargo --remap-path-prefix=$REPO_ROOT=/secure-log"
+export CFLAGS_wasm32_wasip2="$wasm_cflags -ffile-prefix-map=$cargo_home=/cargo -ffile-prefix-map=$REPO_ROOT=/secure-log"
+
+# Positioned reads and writes: a guest's lseek+write costs twenty times its pwrite.
+# The rest is what a log needs not: smaller, and fewer ways in.
+export LIBSQLITE3_FLAGS="-DUSE_PREAD=1 -DSQLITE_OMIT_DEPRECATED -DSQLITE_DQS=0"
+
+unset wasm_cflags wasm_headers cargo_home

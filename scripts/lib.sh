@@ -1,0 +1,129 @@
+# shellcheck shell=bash
+# Helpers that the scripts of this folder share. Sourced, never run.
+# Written for bash 3.2 (macOS) as well.
+
+REPO_ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+export REPO_ROOT
+export SECURE_LOG_CACHE="${SECURE_LOG_CACHE:-$REPO_ROOT/.cache}"
+
+say() { printf '%s\n' "$*" >&2; }
+step() { printf '==> %s\n' "$*" >&2; }
+die() {
+    printf 'error: %s\n' "$*" >&2
+    exit 1
+}
+
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# Runs a command as root: directly, or through sudo when that asks for nothing.
+as_root() {
+    if [ "$(id -u)" -eq 0 ]; then
+        "$@"
+    elif have sudo && sudo -n true 2>/dev/null; then
+        sudo "$@"
+    else
+        return 77
+    fi
+}
+
+# apt_install PACKAGE...: installs what is missing; refreshes the lists only when that is needed.
+apt_install() {
+    local missing=() package
+    for package in "$@"; do
+        if ! dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'ok installed'; then
+            missing+=("$package")
+        fi
+    done
+    [ "${#missing[@]}" -gt 0 ] || return 0
+    local rc=0
+    _apt_install_now "${missing[@]}" || rc=$?
+    if [ "$rc" -eq 77 ]; then
+        die "these Debian packages are needed and this user may not install them; run: sudo apt-get install --no-install-recommends ${missing[*]}"
+    fi
+    if [ "$rc" -ne 0 ]; then
+        say "    the package lists are old or empty; refreshing them"
+        as_root apt-get -qq -o DPkg::Lock::Timeout=300 update >&2 || true
+        _apt_install_now "${missing[@]}" || die "apt-get could not install: ${missing[*]}"
+    fi
+}
+
+_apt_install_now() {
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends \
+        -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 install "$@" </dev/null >&2
+}
+
+# with_lock NAME COMMAND...: one process at a time does COMMAND; the lock goes away with the process.
+with_lock() {
+    local name="$1"
+    shift
+    mkdir -p "$SECURE_LOG_CACHE/locks"
+    if have flock; then
+        (
+            if ! flock -n 9; then
+                say "    another run is busy with '$name'; waiting for it"
+                flock 9
+            fi
+            "$@" 9>&-
+        ) 9>"$SECURE_LOG_CACHE/locks/$name"
+    else
+        "$@"
+    fi
+}
+
+# Where the standard library of the wasm target lives in the toolchain that cargo uses here.
+wasm_libdir() { rustc --print target-libdir --target wasm32-wasip2 2>/dev/null; }
+
+wasm_target_ready() {
+    local dir
+    dir="$(wasm_libdir)" || return 1
+    compgen -G "$dir/libstd-*.rlib" >/dev/null && [ -e "$dir/self-contained/libc.a" ]
+}
+
+# The clang for wasm: the user's choice, else the newest that Debian or the system offers.
+wasm_clang() {
+    local candidate
+    for candidate in "${SECURE_LOG_CLANG:-}" clang-19 clang-22 clang-21 clang-20 clang-18 \
+        /opt/homebrew/opt/llvm/bin/clang /usr/local/opt/llvm/bin/clang clang; do
+        [ -n "$candidate" ] || continue
+        if have "$candidate" && _targets_wasm "$candidate"; then
+            command -v "$candidate"
+            return 0
+        fi
+    done
+    return 1
+}
+
+_targets_wasm() {
+    printf 'int x;\n' | "$1" --target=wasm32-wasip2 -x c -c -o /dev/null - 2>/dev/null
+}
+
+# The ar that belongs to a clang: beside it, with the same version suffix.
+wasm_ar() {
+    local clang="$1" beside suffix
+    suffix="${clang##*clang}"
+    beside="$(dirname "$clang")/llvm-ar$suffix"
+    if [ -x "$beside" ]; then
+        printf '%s\n' "$beside"
+    elif have "llvm-ar$suffix"; then
+        command -v "llvm-ar$suffix"
+    elif have llvm-ar; then
+        command -v llvm-ar
+    else
+        return 1
+    fi
+}
+
+# The folder with wasi-libc's headers for wasm32-wasip2 (its stdio.h).
+wasi_include() {
+    local candidate
+    for candidate in "$SECURE_LOG_CACHE/wasi-libc/include/wasm32-wasip2" \
+        /usr/include/wasm32-wasip2 \
+        /opt/homebrew/opt/wasi-libc/share/wasi-sysroot/include/wasm32-wasip2 \
+        /usr/local/opt/wasi-libc/share/wasi-sysroot/include/wasm32-wasip2; do
+        if [ -e "$candidate/stdio.h" ]; then
+            printf '%s\n' "$candidate"
+            return 0
+        fi
+    done
+    return 1
+}
