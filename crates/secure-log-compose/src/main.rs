@@ -1,0 +1,225 @@
+//! `secure-log-compose`: composes the components into artifacts, or shows what a component imports and exports.
+
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use anyhow::{Context, Result, bail};
+use lexopt::{Arg, Parser, ValueExt};
+use secure_log_compose::{
+    files::write_atomically,
+    imports::{Outline, check_golden},
+    plug::{Part, plug},
+    stacks::Stacks,
+    world::Worlds,
+};
+
+const USAGE: &str = "\
+Composes components into artifacts and checks that each is complete.
+
+usage: secure-log-compose build --components DIR [options]   compose everything in stacks.toml
+       secure-log-compose show FILE...                       print what components import and export
+
+options of build:
+  --components DIR   where cargo put the components (target/wasm32-wasip2/release)
+  --stacks FILE      what to compose (default: stacks.toml)
+  --wit DIR          the WIT package that declares the worlds (default: wit)
+  --golden DIR       the golden lists of imports (default: tests/golden)
+  --out DIR          where the artifacts go (default: dist)
+  --bless            write the golden lists instead of comparing with them
+  --quiet            print sizes without the imports
+";
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<()> {
+    let mut args = Parser::from_env();
+    match args.next()? {
+        Some(Arg::Value(command)) if command == "build" => Build::from_args(args)?.run(),
+        Some(Arg::Value(command)) if command == "show" => show(args),
+        Some(Arg::Long("help") | Arg::Short('h')) => {
+            print!("{USAGE}");
+            Ok(())
+        }
+        Some(other) => Err(other.unexpected().into()),
+        None => bail!("say what to do\n\n{USAGE}"),
+    }
+}
+
+fn show(mut args: Parser) -> Result<()> {
+    let mut any = false;
+    while let Some(arg) = args.next()? {
+        let Arg::Value(file) = arg else { return Err(arg.unexpected().into()) };
+        any = true;
+        let bytes = read(Path::new(&file))?;
+        let outline = Outline::of(&file.to_string_lossy(), &bytes)?;
+        println!("{}  {}", file.to_string_lossy(), size(bytes.len()));
+        print_lines("imports", &outline.imports);
+        print_lines("exports", &outline.exports);
+    }
+    if !any {
+        bail!("show needs at least one file\n\n{USAGE}");
+    }
+    Ok(())
+}
+
+struct Build {
+    components: PathBuf,
+    stacks: PathBuf,
+    wit: PathBuf,
+    golden: PathBuf,
+    out: PathBuf,
+    bless: bool,
+    quiet: bool,
+}
+
+impl Build {
+    fn from_args(mut args: Parser) -> Result<Self> {
+        let mut components = None;
+        let mut build = Self {
+            components: PathBuf::new(),
+            stacks: "stacks.toml".into(),
+            wit: "wit".into(),
+            golden: "tests/golden".into(),
+            out: "dist".into(),
+            bless: false,
+            quiet: false,
+        };
+        let path = |value: OsString| PathBuf::from(value);
+        while let Some(arg) = args.next()? {
+            match arg {
+                Arg::Long("components") => components = Some(path(args.value()?)),
+                Arg::Long("stacks") => build.stacks = path(args.value()?),
+                Arg::Long("wit") => build.wit = path(args.value()?),
+                Arg::Long("golden") => build.golden = path(args.value()?),
+                Arg::Long("out") => build.out = path(args.value()?),
+                Arg::Long("bless") => build.bless = true,
+                Arg::Long("quiet") => build.quiet = true,
+                Arg::Value(value) => bail!("`{}` is one word too many\n\n{USAGE}", value.string()?),
+                other => return Err(other.unexpected().into()),
+            }
+        }
+        build.components = components.context("build needs --components DIR")?;
+        Ok(build)
+    }
+
+    fn run(&self) -> Result<()> {
+        let text = std::fs::read_to_string(&self.stacks)
+            .with_context(|| format!("cannot read {}", self.stacks.display()))?;
+        let stacks = Stacks::parse(&text)?;
+        let worlds = Worlds::read(&self.wit)?;
+        let mut parts: BTreeMap<&str, Vec<u8>> = BTreeMap::new();
+        let mut faults = 0;
+        let mut complain = |error: anyhow::Error| {
+            eprintln!("error: {error:#}");
+            faults += 1;
+        };
+
+        for (name, component) in &stacks.components {
+            let bytes = read(&self.components.join(component.file_name())).with_context(|| {
+                format!("component `{name}` is not built; run scripts/build-components.sh")
+            })?;
+            if let Err(error) = self.check_component(name, &bytes, &component.forbid) {
+                complain(error.context(format!("component `{name}`")));
+            }
+            parts.insert(name, bytes);
+        }
+        for name in stacks.build_order()? {
+            match self.compose(name, &stacks, &worlds, &parts) {
+                Ok(bytes) => _ = parts.insert(name, bytes),
+                Err(error) => {
+                    complain(error.context(format!("artifact `{name}`")));
+                    // What is made of it would only complain again.
+                    break;
+                }
+            }
+        }
+        match faults {
+            0 => Ok(()),
+            1 => bail!("1 check failed; nothing incomplete was written"),
+            n => bail!("{n} checks failed; nothing incomplete was written"),
+        }
+    }
+
+    fn check_component(&self, name: &str, bytes: &[u8], forbid: &[String]) -> Result<()> {
+        let outline = Outline::of(name, bytes)?;
+        self.report(&format!("component {name}"), bytes.len(), &outline);
+        if let Some(import) = outline.forbidden(forbid) {
+            bail!("it imports `{import}`, which stacks.toml forbids it");
+        }
+        check_golden(
+            &outline.imports,
+            &self.golden.join("components").join(format!("{name}.imports")),
+            self.bless,
+        )
+    }
+
+    fn compose(
+        &self,
+        name: &str,
+        stacks: &Stacks,
+        worlds: &Worlds,
+        parts: &BTreeMap<&str, Vec<u8>>,
+    ) -> Result<Vec<u8>> {
+        let stack = &stacks.stacks[name];
+        let part = |name: &'_ String| -> Result<(String, &[u8])> {
+            let bytes = parts.get(name.as_str()).with_context(|| format!("`{name}` was not built"))?;
+            Ok((name.clone(), bytes))
+        };
+        let (socket, socket_bytes) = part(&stack.socket)?;
+        let plugs = stack.plugs.iter().map(part).collect::<Result<Vec<_>>>()?;
+        let plugs: Vec<Part<'_>> = plugs.iter().map(|(name, bytes)| Part { name, bytes }).collect();
+        let bytes = plug(Part { name: &socket, bytes: socket_bytes }, &plugs, |import| {
+            worlds.imports(&stack.world, import)
+        })?;
+        worlds.check(&bytes, &stack.world)?;
+        let outline = Outline::of(name, &bytes)?;
+        let path = self.out.join(format!("{name}.wasm"));
+        self.report(&path.display().to_string(), bytes.len(), &outline);
+        check_golden(&outline.imports, &self.golden.join(format!("{name}.imports")), self.bless)?;
+        write_atomically(&path, &bytes)?;
+        Ok(bytes)
+    }
+
+    fn report(&self, name: &str, bytes: usize, outline: &Outline) {
+        println!("{name}  {}", size(bytes));
+        if !self.quiet {
+            print_lines("imports", &outline.imports);
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+fn print_lines(title: &str, lines: &[String]) {
+    println!("  {title}:");
+    for line in lines {
+        println!("    {line}");
+    }
+}
+
+/// Bytes with thousands marked, as people compare sizes.
+fn size(bytes: usize) -> String {
+    let digits = bytes.to_string();
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    format!("{text} bytes")
+}
