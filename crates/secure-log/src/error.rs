@@ -137,7 +137,9 @@ impl fmt::Display for Error {
                 }
                 write!(f, " not found: {}", m.reason)
             }
-            Self::Corrupt(c) if c.seqno == 0 => write!(f, "stream {:?} is corrupt: {}", c.stream_id, c.reason),
+            Self::Corrupt(c) if c.seqno == 0 => {
+                write!(f, "stream {:?} is corrupt: {}", c.stream_id, c.reason)
+            }
             Self::Corrupt(c) => {
                 write!(f, "entry {} of stream {:?} is corrupt: {}", c.seqno, c.stream_id, c.reason)
             }

@@ -90,7 +90,6 @@ pub type HeaderRef<'a> = HeaderOf<&'a str, &'a [u8]>;
 impl<T: AsRef<str>, B: AsRef<[u8]>> HeaderOf<T, B> {
     /// Canonical bytes, without looking at the rules for names.
     pub(crate) fn encode_unchecked(&self) -> Vec<u8> {
-        
         let mut w = MapWriter::with_capacity(320);
         w.uint(key::VERSION, HEADER_VERSION)
             .text(key::STREAM_ID, self.stream_id.as_ref())
@@ -224,13 +223,8 @@ impl<'a> HeaderRef<'a> {
         if header.seqno == 0 {
             return Err(DecodeError("sequence number is 0"));
         }
-        let optional = [
-            header.payload_encoding,
-            header.object_ref,
-            header.boot_id,
-            header.data_key_id,
-            header.event_id,
-        ];
+        let optional =
+            [header.payload_encoding, header.object_ref, header.boot_id, header.data_key_id, header.event_id];
         let required = [header.stream_id, header.event_type, header.producer, header.software_version];
         if !required.into_iter().chain(optional.into_iter().flatten()).all(is_name)
             || header.stream_id.len() > MAX_STREAM_ID

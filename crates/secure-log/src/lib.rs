@@ -3,13 +3,29 @@
 //! Pure logic: no I/O, no clock and no randomness of its own. Data flows one way: event →
 //! entry (encode, hash) → [store](store::SecureLogStore) → segment → checkpoint → proof, and
 //! back only through verification.
+//!
+//! - [`SecureLog`] is the log as its users see it, [`NativeSecureLog`] implements it over
+//! - [`store::SecureLogStore`], the seam to a backend, and
+//! - [`signer::CheckpointSigner`], the seam to whoever holds the keys.
+//! - [`proof`] checks what was handed out, without the log.
+//!
+//! The byte formats are specified in `docs/format.md`.
 
-mod cbor;
+pub mod cbor;
 pub mod error;
 pub mod header;
 pub mod limits;
 pub mod model;
+mod native;
+pub mod note;
+pub mod proof;
+pub mod record;
+mod secure_log;
+pub mod signature;
 pub mod signer;
 pub mod store;
+pub mod tree;
 
 pub use error::{Error, Result};
+pub use native::{Environment, NativeSecureLog};
+pub use secure_log::SecureLog;

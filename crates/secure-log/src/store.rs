@@ -158,7 +158,8 @@ pub trait SecureLogStore {
     fn head(&mut self, stream_id: &str) -> Result<Option<StreamHead>>;
 
     /// Rows from `from_seqno` on. Fewer than `limit` does not mean the end; none does.
-    fn read_rows(&mut self, stream_id: &str, from_seqno: u64, limit: u32, payloads: bool) -> Result<Vec<Row>>;
+    fn read_rows(&mut self, stream_id: &str, from_seqno: u64, limit: u32, payloads: bool)
+    -> Result<Vec<Row>>;
 
     /// Number of the row that has this id.
     fn find_id(&mut self, stream_id: &str, id: &str) -> Result<Option<u64>>;

@@ -1,0 +1,509 @@
+//! Writing: events become linked rows, records become rows of `_log`, and both go to the store in
+//! one transaction that is a compare-and-set on every stream it touches.
+
+use std::collections::HashSet;
+
+use super::*;
+use crate::header::SALT_LEN;
+use crate::limits::{MAX_BATCH_BYTES, MAX_BATCH_EVENTS, MAX_PAYLOAD};
+use crate::record::{LOG_ENCODING, LOG_PRODUCER, encode_pointer};
+use crate::store::{ObjectKind, ObjectWrite, StreamAppend};
+
+/// How often an append starts over from a fresh head before it gives up. Other writers make
+/// progress each time it has to.
+const MAX_ATTEMPTS: u32 = 256;
+/// How often an append whose fate is unknown is sent again; it is a compare-and-set, so it cannot
+/// take effect twice.
+const MAX_RESENDS: u32 = 2;
+
+/// What a header holds and a row does not.
+struct Extra {
+    payload_encoding: Option<String>,
+    object_ref: Option<String>,
+    payload_hash: Hash,
+    payload_len: u64,
+    salt_len: u32,
+}
+
+/// Rows for one stream, not yet linked to its head.
+struct Draft {
+    append: StreamAppend,
+    extras: Vec<Extra>,
+    /// Which events the rows came from.
+    events: Vec<usize>,
+}
+
+impl Draft {
+    fn new(stream_id: &str) -> Self {
+        let append = StreamAppend { prior: StreamHead::empty(stream_id), rows: Vec::new() };
+        Self { append, extras: Vec::new(), events: Vec::new() }
+    }
+}
+
+fn unlinked(
+    time_ms: u64,
+    severity: Severity,
+    event_type: String,
+    producer: String,
+    id: Option<String>,
+    payload: Option<Vec<u8>>,
+) -> Row {
+    Row {
+        seqno: 0,
+        entry_hash: ZERO_HASH,
+        header: Vec::new(),
+        payload,
+        time_ms,
+        severity: severity as u8,
+        event_type,
+        producer,
+        id,
+    }
+}
+
+fn check_events(events: &[Event]) -> Result<()> {
+    if events.is_empty() {
+        return Err(Error::invalid("events", "is empty: nothing to append"));
+    }
+    if events.len() > MAX_BATCH_EVENTS {
+        return Err(Error::invalid(
+            "events",
+            format!("{} events; a batch has at most {MAX_BATCH_EVENTS}", events.len()),
+        ));
+    }
+    let mut total = 0;
+    for (i, event) in events.iter().enumerate() {
+        let at = |field: &str| match events.len() {
+            1 => field.to_owned(),
+            _ => format!("events[{i}].{field}"),
+        };
+        check_stream_id(&at("stream-id"), &event.stream_id)?;
+        check_own_stream(&event.stream_id)?;
+        check_name(&at("event-type"), &event.event_type)?;
+        check_name(&at("producer"), &event.producer)?;
+        for (field, value) in [
+            ("payload-encoding", &event.payload_encoding),
+            ("object-ref", &event.object_ref),
+            ("id", &event.id),
+        ] {
+            if let Some(value) = value {
+                check_name(&at(field), value)?;
+            }
+        }
+        if event.payload.len() > MAX_PAYLOAD {
+            return Err(Error::invalid(
+                at("payload"),
+                format!(
+                    "{} bytes; a payload has at most {MAX_PAYLOAD}: keep it elsewhere and give its object-ref",
+                    event.payload.len()
+                ),
+            ));
+        }
+        total += event.payload.len();
+    }
+    if total > MAX_BATCH_BYTES {
+        return Err(Error::invalid(
+            "events",
+            format!("{total} bytes of payload; a batch has at most {MAX_BATCH_BYTES}"),
+        ));
+    }
+    let mut ids = HashSet::new();
+    for event in events {
+        if let Some(id) = &event.id
+            && !ids.insert((&event.stream_id, id))
+        {
+            return Err(Error::invalid("id", format!("{id:?} stands twice in the batch")));
+        }
+    }
+    Ok(())
+}
+
+fn check_expect(expect: &[StreamHead]) -> Result<()> {
+    for head in expect {
+        check_stream_id("expect", &head.stream_id)?;
+        if (head.seqno == 0) != (head.entry_hash == ZERO_HASH) {
+            return Err(Error::invalid("expect", "seqno 0 goes with a hash of zeros, and only it"));
+        }
+    }
+    Ok(())
+}
+
+impl<S: SecureLogStore, E: Environment> NativeSecureLog<S, E> {
+    pub(super) fn do_append(
+        &mut self,
+        events: Vec<Event>,
+        expect: &[StreamHead],
+    ) -> Result<Vec<AppendResult>> {
+        check_events(&events)?;
+        check_expect(expect)?;
+        let time_ms = self.env.now_ms();
+        let mut results: Vec<Option<AppendResult>> = vec![None; events.len()];
+        let mut drafts: Vec<Draft> = Vec::new();
+        let mut places: HashMap<String, usize> = HashMap::new();
+        for (i, event) in events.into_iter().enumerate() {
+            if let Some(existing) = self.existing_event(&event)? {
+                results[i] = Some(existing);
+                continue;
+            }
+            let place = match places.get(&event.stream_id) {
+                Some(place) => *place,
+                None => {
+                    drafts.push(Draft::new(&event.stream_id));
+                    places.insert(event.stream_id.clone(), drafts.len() - 1);
+                    drafts.len() - 1
+                }
+            };
+            let draft = &mut drafts[place];
+            let payload_len = event.payload.len() as u64;
+            let (payload, hash, salt_len) = if event.object_ref.is_some() {
+                (None, payload_hash(&[], &event.payload), 0)
+            } else {
+                let salt: [u8; SALT_LEN as usize] = self.random.take(&mut self.env);
+                let mut stored = Vec::with_capacity(salt.len() + event.payload.len());
+                stored.extend_from_slice(&salt);
+                stored.extend_from_slice(&event.payload);
+                let hash = payload_hash(&[], &stored);
+                (Some(stored), hash, SALT_LEN)
+            };
+            draft.append.rows.push(unlinked(
+                time_ms,
+                event.severity,
+                event.event_type,
+                event.producer,
+                event.id,
+                payload,
+            ));
+            draft.extras.push(Extra {
+                payload_encoding: event.payload_encoding,
+                object_ref: event.object_ref,
+                payload_hash: hash,
+                payload_len,
+                salt_len,
+            });
+            draft.events.push(i);
+        }
+        if drafts.is_empty() {
+            self.check_expectations(expect)?;
+        } else {
+            self.commit_events(&mut drafts, expect, time_ms, &mut results)?;
+        }
+        results
+            .into_iter()
+            .map(|r| r.ok_or_else(|| Error::Storage("an event of the batch was left out".into())))
+            .collect()
+    }
+
+    /// The entry that an event with an id already has, if it is the same event.
+    fn existing_event(&mut self, event: &Event) -> Result<Option<AppendResult>> {
+        let Some(id) = &event.id else { return Ok(None) };
+        let Some(seqno) = self.store.find_id(&event.stream_id, id)? else { return Ok(None) };
+        let row = self.row(&event.stream_id, seqno, event.object_ref.is_none())?;
+        let header = verify::check_row(&event.stream_id, &row)?;
+        verify::check_payload(&event.stream_id, &header, row.payload.as_deref())?;
+        let same_payload = match &row.payload {
+            Some(stored) => stored.get(header.salt_len as usize..) == Some(&event.payload[..]),
+            None => header.payload_hash == payload_hash(&[], &event.payload),
+        };
+        let same = same_payload
+            && header.event_type == event.event_type
+            && header.severity == event.severity
+            && header.producer == event.producer
+            && header.payload_encoding == event.payload_encoding.as_deref()
+            && header.object_ref == event.object_ref.as_deref();
+        if !same {
+            let head = self.store.head(&event.stream_id)?;
+            return Err(Error::conflict(
+                &event.stream_id,
+                head,
+                format!("entry {seqno} has the id {id:?} and is another event"),
+            ));
+        }
+        Ok(Some(AppendResult { seqno, entry_hash: row.entry_hash }))
+    }
+
+    fn check_expectations(&mut self, expect: &[StreamHead]) -> Result<()> {
+        for expected in expect {
+            let actual = self.store.head(&expected.stream_id)?;
+            let holds = match &actual {
+                Some(head) => head == expected,
+                None => expected.seqno == 0,
+            };
+            if !holds {
+                return Err(Error::conflict(
+                    &expected.stream_id,
+                    actual,
+                    format!("the head was expected at entry {}", expected.seqno),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Head to append to, and whether the stream still has to be recorded as created.
+    fn append_head(&mut self, stream_id: &str) -> Result<(StreamHead, bool)> {
+        if let Some(head) = self.heads.get(stream_id) {
+            return Ok((head.clone(), false));
+        }
+        match self.store.head(stream_id)? {
+            Some(head) => Ok((head, false)),
+            None => {
+                let created = self.store.read_object(ObjectKind::Stream, stream_id)?.is_some();
+                Ok((StreamHead::empty(stream_id), !created))
+            }
+        }
+    }
+
+    fn link(&self, draft: &mut Draft, prior: StreamHead) -> Result<()> {
+        let stream_id = prior.stream_id.as_str();
+        let (mut seqno, mut prev_hash) = (prior.seqno, prior.entry_hash);
+        for (row, extra) in draft.append.rows.iter_mut().zip(&draft.extras) {
+            seqno = seqno
+                .checked_add(1)
+                .ok_or_else(|| Error::Storage(format!("stream {stream_id:?} is full")))?;
+            let header = HeaderRef {
+                stream_id,
+                seqno,
+                prev_hash,
+                time_ms: row.time_ms,
+                event_type: &row.event_type,
+                severity: Severity::from_number(row.severity).unwrap_or(Severity::Debug),
+                producer: &row.producer,
+                payload_hash: extra.payload_hash,
+                payload_len: extra.payload_len,
+                payload_encoding: extra.payload_encoding.as_deref(),
+                object_ref: extra.object_ref.as_deref(),
+                software_version: &self.software_version,
+                session_id: self.session_id,
+                boot_id: self.boot_id.as_deref(),
+                nonce: None,
+                data_key_id: None,
+                keyed_tags: None,
+                salt_len: extra.salt_len,
+                event_id: row.id.as_deref(),
+            };
+            let bytes = header.encode()?;
+            row.seqno = seqno;
+            row.entry_hash = entry_hash(&bytes);
+            row.header = bytes;
+            prev_hash = row.entry_hash;
+        }
+        draft.append.prior = prior;
+        Ok(())
+    }
+
+    /// Rows of `_log` for `records`, linked to its head as remembered; begins the log if need be.
+    fn log_draft(&mut self, records: &[Record], time_ms: u64) -> Result<Draft> {
+        let (prior, _) = self.append_head(LOG_STREAM)?;
+        let mut draft = Draft::new(LOG_STREAM);
+        let created;
+        let mut all: Vec<&Record> = Vec::with_capacity(records.len() + 1);
+        if prior.seqno == 0 {
+            created = Record::LogCreated { origin: self.origin_for_creation() };
+            all.push(&created);
+        }
+        all.extend(records);
+        for record in all {
+            let payload = record.encode();
+            draft.extras.push(Extra {
+                payload_encoding: Some(LOG_ENCODING.to_owned()),
+                object_ref: None,
+                payload_hash: payload_hash(&[], &payload),
+                payload_len: payload.len() as u64,
+                salt_len: 0,
+            });
+            draft.append.rows.push(unlinked(
+                time_ms,
+                Severity::Notice,
+                record.event_type().to_owned(),
+                LOG_PRODUCER.to_owned(),
+                None,
+                Some(payload),
+            ));
+        }
+        self.link(&mut draft, prior)?;
+        Ok(draft)
+    }
+
+    fn origin_for_creation(&mut self) -> String {
+        if self.chosen_origin.is_none() {
+            let id: [u8; 16] = self.random.take(&mut self.env);
+            let hex: String = id.iter().map(|b| format!("{b:02x}")).collect();
+            // `.invalid` (RFC 2606): nobody owns the name.
+            self.chosen_origin = Some(format!("secure-log.invalid/{hex}"));
+        }
+        self.chosen_origin.clone().unwrap_or_default()
+    }
+
+    fn commit_events(
+        &mut self,
+        drafts: &mut Vec<Draft>,
+        expect: &[StreamHead],
+        time_ms: u64,
+        results: &mut [Option<AppendResult>],
+    ) -> Result<()> {
+        let own = drafts.len();
+        let mut resends = 0;
+        for _ in 0..MAX_ATTEMPTS {
+            let mut created: Vec<Record> = Vec::new();
+            for draft in &mut drafts[..own] {
+                let (head, create) = self.append_head(&draft.append.prior.stream_id)?;
+                if create {
+                    created.push(Record::StreamCreated {
+                        stream_id: head.stream_id.clone(),
+                        tier: Tier::Public,
+                        description: None,
+                    });
+                }
+                self.link(draft, head)?;
+            }
+            let mut objects = Vec::new();
+            if !created.is_empty() {
+                let draft = self.log_draft(&created, time_ms)?;
+                let first = 1 + draft.append.prior.seqno + (draft.append.rows.len() - created.len()) as u64;
+                objects.extend((first..).zip(&created).filter_map(|(n, r)| pointer(r, n)));
+                drafts.push(draft);
+            }
+            // The rows move into the call and back, so that payloads are never copied.
+            let appends: Vec<StreamAppend> =
+                drafts.iter_mut().map(|d| std::mem::replace(&mut d.append, Draft::new("").append)).collect();
+            let outcome = self.try_append(&appends, expect, &objects, &mut resends);
+            for (draft, append) in drafts.iter_mut().zip(appends) {
+                draft.append = append;
+            }
+            if outcome? {
+                for draft in drafts.iter() {
+                    if let Some(last) = draft.append.rows.last() {
+                        self.remember(StreamHead {
+                            stream_id: draft.append.prior.stream_id.clone(),
+                            seqno: last.seqno,
+                            entry_hash: last.entry_hash,
+                        });
+                    }
+                    for (row, i) in draft.append.rows.iter().zip(&draft.events) {
+                        results[*i] = Some(AppendResult { seqno: row.seqno, entry_hash: row.entry_hash });
+                    }
+                }
+                return Ok(());
+            }
+            drafts.truncate(own);
+            self.check_expectations(expect)?;
+            // Somebody may have stored one of our ids meanwhile.
+            for draft in &drafts[..own] {
+                for row in &draft.append.rows {
+                    if let Some(id) = &row.id
+                        && let Some(seqno) = self.store.find_id(&draft.append.prior.stream_id, id)?
+                    {
+                        return Err(Error::conflict(
+                            &draft.append.prior.stream_id,
+                            None,
+                            format!(
+                                "entry {seqno} was stored with the id {id:?} by somebody else meanwhile: send the batch again"
+                            ),
+                        ));
+                    }
+                }
+            }
+        }
+        Err(Error::Busy(format!("other writers were faster {MAX_ATTEMPTS} times in a row; try again")))
+    }
+
+    /// One attempt. `false`: somebody else was first, and the heads involved are forgotten.
+    fn try_append(
+        &mut self,
+        appends: &[StreamAppend],
+        expect: &[StreamHead],
+        objects: &[ObjectWrite],
+        resends: &mut u32,
+    ) -> Result<bool> {
+        loop {
+            let error = match self.store.append(appends, expect, objects) {
+                Ok(()) => return Ok(true),
+                Err(error) => error,
+            };
+            for append in appends {
+                self.heads.remove(&append.prior.stream_id);
+            }
+            match error {
+                // Also where an earlier attempt took effect and its answer was lost.
+                Error::Conflict(_) => return self.landed(appends),
+                Error::Unavailable(_) => {
+                    if let Ok(true) = self.landed(appends) {
+                        return Ok(true);
+                    }
+                    if *resends == MAX_RESENDS {
+                        return Err(error);
+                    }
+                    *resends += 1;
+                }
+                error => return Err(error),
+            }
+        }
+    }
+
+    /// Whether these very rows are stored. A transaction is all or nothing, so one row tells.
+    fn landed(&mut self, appends: &[StreamAppend]) -> Result<bool> {
+        for append in appends {
+            if let Some(ours) = append.rows.first() {
+                let stored = self.store.read_rows(&append.prior.stream_id, ours.seqno, 1, false)?;
+                return Ok(stored.first().is_some_and(|row| row.entry_hash == ours.entry_hash));
+            }
+        }
+        Ok(false)
+    }
+
+    /// Appends records to `_log` together with the objects that point to them. `Conflict` where
+    /// something other than the head of `_log` stood against it.
+    pub(super) fn commit_records(
+        &mut self,
+        records: &[Record],
+        expect: &[StreamHead],
+    ) -> Result<CommittedRecords> {
+        let time_ms = self.env.now_ms();
+        let mut resends = 0;
+        let mut before = None;
+        for _ in 0..MAX_ATTEMPTS {
+            let draft = self.log_draft(records, time_ms)?;
+            let prior = draft.append.prior.clone();
+            let first = 1 + prior.seqno + (draft.append.rows.len() - records.len()) as u64;
+            let objects: Vec<_> = (first..).zip(records).filter_map(|(n, r)| pointer(r, n)).collect();
+            let appends = [draft.append];
+            if self.try_append(&appends, expect, &objects, &mut resends)? {
+                if let Some(last) = appends[0].rows.last() {
+                    self.remember(StreamHead {
+                        stream_id: LOG_STREAM.to_owned(),
+                        seqno: last.seqno,
+                        entry_hash: last.entry_hash,
+                    });
+                }
+                return Ok(CommittedRecords { first, time_ms });
+            }
+            if before.as_ref() == Some(&prior) {
+                self.check_expectations(expect)?;
+                return Err(Error::conflict(LOG_STREAM, None, "somebody else recorded the same"));
+            }
+            before = Some(self.log_head()?);
+        }
+        Err(Error::Busy(format!("other writers were faster {MAX_ATTEMPTS} times in a row; try again")))
+    }
+}
+
+/// Where records went.
+pub(super) struct CommittedRecords {
+    /// Number of the first.
+    pub(super) first: u64,
+    /// Their time.
+    pub(super) time_ms: u64,
+}
+
+/// The object that points to a record.
+fn pointer(record: &Record, number: u64) -> Option<ObjectWrite> {
+    let (kind, key) = match record {
+        Record::LogCreated { .. } => return None,
+        Record::StreamCreated { stream_id, .. } => (ObjectKind::Stream, stream_id.clone()),
+        Record::StreamDeprecated { stream_id, .. } => (ObjectKind::Frozen, stream_id.clone()),
+        Record::SegmentClosed { stream_id, size, .. } => {
+            (ObjectKind::Segment, crate::record::segment_key(stream_id, *size))
+        }
+    };
+    Some(ObjectWrite { kind, key, value: encode_pointer(number), expected: None })
+}
