@@ -41,18 +41,24 @@ impl Outline {
         Ok(Self { imports: list(&mut world.imports.iter()), exports: list(&mut world.exports.iter()) })
     }
 
-    /// The first import that begins with one of `forbidden`, at a border of the name.
-    pub fn forbidden<'a>(&'a self, forbidden: &[String]) -> Option<&'a str> {
-        let hit = |import: &str, start: &String| {
-            import
-                .strip_prefix(start.as_str())
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '@']))
-        };
-        self.imports
-            .iter()
-            .find(|import| forbidden.iter().any(|start| hit(import, start)))
-            .map(String::as_str)
+    /// The first import that begins with one of `starts`.
+    pub fn first_import_of(&self, starts: &[String]) -> Option<&str> {
+        self.imports.iter().find(|import| begins_with_one_of(import, starts)).map(String::as_str)
     }
+
+    /// The imports that a golden list pins: all but those that begin with one of `ambient`.
+    pub fn pinned_imports(&self, ambient: &[String]) -> Vec<String> {
+        self.imports.iter().filter(|import| !begins_with_one_of(import, ambient)).cloned().collect()
+    }
+}
+
+/// Whether a name begins with one of `starts` and ends there at a border: `wasi:io` begins `wasi:io/poll@0.2`, and not
+/// `wasi:ios/x`.
+fn begins_with_one_of(name: &str, starts: &[String]) -> bool {
+    starts
+        .iter()
+        .filter_map(|start| name.strip_prefix(start.as_str()))
+        .any(|rest| rest.is_empty() || rest.starts_with(['/', '@']))
 }
 
 /// An interface with neither functions nor resources: nobody has to implement it.
@@ -135,11 +141,12 @@ mod tests {
             imports: vec!["wasi:filesystem/types@0.2".into(), "wasi:cli/environment@0.2".into()],
             exports: vec![],
         };
-        let forbid = |start: &str| outline.forbidden(&[start.to_owned()]);
+        let forbid = |start: &str| outline.first_import_of(&[start.to_owned()]);
         assert_eq!(forbid("wasi:filesystem"), Some("wasi:filesystem/types@0.2"));
         assert_eq!(forbid("wasi:cli/environment"), Some("wasi:cli/environment@0.2"));
         assert_eq!(forbid("wasi:file"), None);
         assert_eq!(forbid("wasi:cli/env"), None);
+        assert_eq!(outline.pinned_imports(&["wasi:filesystem".to_owned()]), ["wasi:cli/environment@0.2"]);
     }
 
     #[test]

@@ -8,5 +8,6 @@
 pub mod files;
 pub mod imports;
 pub mod plug;
+pub mod seal;
 pub mod stacks;
 pub mod world;

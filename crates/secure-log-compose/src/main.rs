@@ -13,7 +13,8 @@ use secure_log_compose::{
     files::write_atomically,
     imports::{Outline, check_golden},
     plug::{Part, plug},
-    stacks::Stacks,
+    seal::seal_environment,
+    stacks::{Component, Stacks},
     world::Worlds,
 };
 
@@ -127,22 +128,19 @@ impl Build {
         };
 
         for (name, component) in &stacks.components {
-            let bytes = read(&self.components.join(component.file_name())).with_context(|| {
+            let file = self.components.join(component.file_name());
+            let bytes = read(&file).with_context(|| {
                 format!("component `{name}` is not built; run scripts/build-components.sh")
             })?;
-            if let Err(error) = self.check_component(name, &bytes, &component.forbid) {
-                complain(error.context(format!("component `{name}`")));
+            match self.component(name, component, &bytes, &stacks.ambient) {
+                Ok(bytes) => _ = parts.insert(name, bytes),
+                Err(error) => complain(error.context(format!("component `{name}`"))),
             }
-            parts.insert(name, bytes);
         }
         for name in stacks.build_order()? {
             match self.compose(name, &stacks, &worlds, &parts) {
                 Ok(bytes) => _ = parts.insert(name, bytes),
-                Err(error) => {
-                    complain(error.context(format!("artifact `{name}`")));
-                    // What is made of it would only complain again.
-                    break;
-                }
+                Err(error) => complain(error.context(format!("artifact `{name}`"))),
             }
         }
         match faults {
@@ -152,17 +150,42 @@ impl Build {
         }
     }
 
-    fn check_component(&self, name: &str, bytes: &[u8], forbid: &[String]) -> Result<()> {
+    /// Makes a component ready for composition, as `components/<name>.wasm` in the output.
+    fn component(&self, name: &str, from: &Component, bytes: &[u8], ambient: &[String]) -> Result<Vec<u8>> {
+        let sealed;
+        let bytes = if from.no_environment {
+            sealed = seal_environment(Part { name, bytes })?;
+            &sealed
+        } else {
+            bytes
+        };
+        let golden = self.golden.join("components").join(format!("{name}.imports"));
+        let path = self.out.join("components").join(format!("{name}.wasm"));
+        self.finish(name, bytes, &path, &golden, &from.forbid, ambient)?;
+        Ok(bytes.to_vec())
+    }
+
+    /// Reports, checks and writes a component or an artifact.
+    fn finish(
+        &self,
+        name: &str,
+        bytes: &[u8],
+        path: &Path,
+        golden: &Path,
+        forbid: &[String],
+        ambient: &[String],
+    ) -> Result<()> {
         let outline = Outline::of(name, bytes)?;
-        self.report(&format!("component {name}"), bytes.len(), &outline);
-        if let Some(import) = outline.forbidden(forbid) {
+        println!("{}  {}", path.display(), size(bytes.len()));
+        if !self.quiet {
+            print_lines("imports", &outline.imports);
+        }
+        if let Some(import) = outline.first_import_of(forbid) {
             bail!("it imports `{import}`, which stacks.toml forbids it");
         }
-        check_golden(
-            &outline.imports,
-            &self.golden.join("components").join(format!("{name}.imports")),
-            self.bless,
-        )
+        check_golden(&outline.pinned_imports(ambient), golden, self.bless)?;
+        write_atomically(path, bytes)?;
+        Ok(())
     }
 
     fn compose(
@@ -174,7 +197,7 @@ impl Build {
     ) -> Result<Vec<u8>> {
         let stack = &stacks.stacks[name];
         let part = |name: &'_ String| -> Result<(String, &[u8])> {
-            let bytes = parts.get(name.as_str()).with_context(|| format!("`{name}` was not built"))?;
+            let bytes = parts.get(name.as_str()).with_context(|| format!("its part `{name}` failed"))?;
             Ok((name.clone(), bytes))
         };
         let (socket, socket_bytes) = part(&stack.socket)?;
@@ -184,19 +207,9 @@ impl Build {
             worlds.imports(&stack.world, import)
         })?;
         worlds.check(&bytes, &stack.world)?;
-        let outline = Outline::of(name, &bytes)?;
-        let path = self.out.join(format!("{name}.wasm"));
-        self.report(&path.display().to_string(), bytes.len(), &outline);
-        check_golden(&outline.imports, &self.golden.join(format!("{name}.imports")), self.bless)?;
-        write_atomically(&path, &bytes)?;
+        let golden = self.golden.join(format!("{name}.imports"));
+        self.finish(name, &bytes, &self.out.join(format!("{name}.wasm")), &golden, &[], &stacks.ambient)?;
         Ok(bytes)
-    }
-
-    fn report(&self, name: &str, bytes: usize, outline: &Outline) {
-        println!("{name}  {}", size(bytes));
-        if !self.quiet {
-            print_lines("imports", &outline.imports);
-        }
     }
 }
 

@@ -8,6 +8,10 @@ use serde::Deserialize;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Stacks {
+    /// Beginnings of the names of imports that Rust's std and libc bring along or not, by their version, and that give
+    /// access to nobody's data: golden lists leave them out.
+    #[serde(default)]
+    pub ambient: Vec<String>,
     /// The components, by the names that stacks use for them (their folders under `components/`).
     pub components: BTreeMap<String, Component>,
     /// The artifacts, by file name without `.wasm`.
@@ -24,6 +28,9 @@ pub struct Component {
     /// `wasi:filesystem` forbids the whole package, `wasi:cli/environment` one interface.
     #[serde(default)]
     pub forbid: Vec<String>,
+    /// Whether it gets an empty environment in place of the host's, should it import one.
+    #[serde(default)]
+    pub no_environment: bool,
 }
 
 impl Component {

@@ -5,6 +5,7 @@
 use secure_log_compose::{
     imports::Outline,
     plug::{Part, PlugError, plug},
+    seal::seal_environment,
     world::Worlds,
 };
 use wit_component::{ComponentEncoder, StringEncoding, dummy_module, embed_component_metadata};
@@ -180,6 +181,28 @@ fn wasi_may_come_on_top_of_a_world_and_its_patch_version_is_not_compared() {
 
     let (next, ..) = with("0.3.0", "with-wasi");
     assert!(worlds(WIT).check(&next, "composed").unwrap_err().to_string().contains("wasi:made-up/up@0.3.0"));
+}
+
+#[test]
+fn a_sealed_component_has_no_environment_and_is_otherwise_the_same() {
+    let wit = |import: &str| {
+        format!(
+            "{WIT}\nworld nosy {{ {import} import store; export log; }}\n\
+             package wasi:cli@0.2.6 {{ interface environment {{
+                get-environment: func() -> list<tuple<string, string>>;
+                get-arguments: func() -> list<string>;
+                initial-cwd: func() -> option<string>;
+             }} }}"
+        )
+    };
+    let nosy = component(&wit("import wasi:cli/environment@0.2.6;"), "nosy");
+    let modest = component(&wit(""), "nosy");
+    let seal = |bytes| seal_environment(Part { name: "nosy", bytes }).unwrap();
+
+    let outline = Outline::of("modest", &modest).unwrap();
+    assert_ne!(Outline::of("nosy", &nosy).unwrap(), outline);
+    assert_eq!(Outline::of("sealed", &seal(&nosy)).unwrap(), outline);
+    assert_eq!(seal(&modest), modest);
 }
 
 mod command {
