@@ -1,1 +1,4 @@
-//! See README.md.
+//! The SQLite store as a component.
+#![cfg(target_family = "wasm")]
+
+secure_log_guest::export_store!(secure_log_sqlite::SqliteSecureLogStore);

@@ -154,7 +154,7 @@ impl TileBuilder {
     pub(super) fn resume<S: SecureLogStore>(reader: &mut TreeReader<'_, S>, size: u64) -> Result<Self> {
         let mut builder = Self::empty();
         builder.size = size;
-        if size % WIDTH != 0 {
+        if !size.is_multiple_of(WIDTH) {
             let block = reader.leaves(size / WIDTH)?;
             builder.block = block.get(..(size % WIDTH) as usize).unwrap_or_default().to_vec();
         }

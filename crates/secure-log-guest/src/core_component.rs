@@ -1,0 +1,283 @@
+//! The core: the engine over the imported store and keystore.
+
+use std::cell::RefCell;
+
+use secure_log::header::{self, Header, HeaderRef};
+use secure_log::model as m;
+use secure_log::store::{OpenStore, SecureLogStore};
+use secure_log::{Environment, Error, NativeSecureLog, Result, SecureLog, proof, tree};
+
+use crate::convert::{hash_arg, head_arg};
+use crate::core_world::exports::secure_log::log::{checkpoint, encoder, log};
+use crate::core_world::secure_log::log::types as w;
+use crate::{ImportedSigner, ImportedStore};
+
+/// The exports of the core component.
+pub struct CoreComponent;
+
+type Log = NativeSecureLog<ImportedStore, Wasi>;
+
+thread_local! {
+    static LOG: RefCell<Option<Log>> = const { RefCell::new(None) };
+}
+
+/// Clock and randomness of the host.
+struct Wasi;
+
+impl Environment for Wasi {
+    fn now_ms(&mut self) -> u64 {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        now.map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    fn fill_random(&mut self, out: &mut [u8]) {
+        // `wasi:random` cannot fail, so this cannot either.
+        if getrandom::fill(out).is_err() {
+            std::process::abort();
+        }
+    }
+}
+
+fn enter<R>(f: impl FnOnce(&mut Option<Log>) -> Result<R>) -> Result<R, w::LogError> {
+    LOG.with(|slot| match slot.try_borrow_mut() {
+        Ok(mut log) => f(&mut log),
+        Err(_) => Err(Error::Busy("the log is in the middle of another call".into())),
+    })
+    .map_err(Into::into)
+}
+
+fn run<R>(f: impl FnOnce(&mut Log) -> Result<R>) -> Result<R, w::LogError> {
+    enter(|log| match log {
+        Some(log) => f(log),
+        None => {
+            Err(Error::invalid("call", "the log is not open: call `open` with a store configuration first"))
+        }
+    })
+}
+
+fn list<R, W: From<R>>(f: impl FnOnce(&mut Log) -> Result<Vec<R>>) -> Result<Vec<W>, w::LogError> {
+    run(f).map(|list| list.into_iter().map(W::from).collect())
+}
+
+impl encoder::Guest for CoreComponent {
+    fn encode_header(header: w::EntryHeader) -> Result<Vec<u8>, w::LogError> {
+        Ok(Header::try_from(header)?.encode()?)
+    }
+
+    fn decode_header(bytes: Vec<u8>) -> Result<w::EntryHeader, w::LogError> {
+        let header = HeaderRef::decode(&bytes).map_err(|e| Error::invalid("bytes", e.to_string()))?;
+        Ok(header.to_owned().into())
+    }
+
+    fn entry_hash(header_bytes: Vec<u8>) -> Vec<u8> {
+        header::entry_hash(&header_bytes).to_vec()
+    }
+
+    fn payload_hash(salt: Vec<u8>, payload: Vec<u8>) -> Vec<u8> {
+        header::payload_hash(&salt, &payload).to_vec()
+    }
+
+    fn leaf_hash(header_bytes: Vec<u8>) -> Vec<u8> {
+        tree::leaf_hash(&header_bytes).to_vec()
+    }
+}
+
+impl log::Guest for CoreComponent {
+    fn open(config: String) -> Result<(), w::LogError> {
+        enter(|log| {
+            if log.is_some() {
+                return Err(Error::invalid(
+                    "call",
+                    "the log is open already: close it before opening another",
+                ));
+            }
+            if config.is_empty() {
+                return Err(Error::invalid(
+                    "config",
+                    "is empty; name the store, for example a path (there is no default)",
+                ));
+            }
+            let store = ImportedStore::open(&config)?;
+            *log = Some(NativeSecureLog::new(store, Wasi, SOFTWARE_VERSION)?);
+            Ok(())
+        })
+    }
+
+    fn close() -> Result<(), w::LogError> {
+        enter(|log| match log.take() {
+            Some(log) => log.into_store().close(),
+            None => Err(Error::invalid("call", "the log is not open")),
+        })
+    }
+
+    fn set_origin(origin: String) -> Result<(), w::LogError> {
+        run(|log| log.set_origin(&origin))
+    }
+
+    fn origin() -> Result<Option<String>, w::LogError> {
+        run(|log| log.origin())
+    }
+
+    fn set_boot_id(boot_id: String) -> Result<(), w::LogError> {
+        run(|log| log.set_boot_id(&boot_id))
+    }
+
+    fn create_stream(
+        stream_id: String,
+        tier: w::Tier,
+        description: Option<String>,
+    ) -> Result<(), w::LogError> {
+        run(|log| log.create_stream(&stream_id, tier.into(), description.as_deref()))
+    }
+
+    fn list_streams() -> Result<Vec<w::StreamInfo>, w::LogError> {
+        list(|log| log.list_streams())
+    }
+
+    fn deprecate_stream(stream_id: String) -> Result<(), w::LogError> {
+        run(|log| log.deprecate_stream(&stream_id))
+    }
+
+    fn append(
+        stream_id: String,
+        event_type: String,
+        severity: w::Severity,
+        producer: String,
+        payload: Vec<u8>,
+    ) -> Result<w::AppendResult, w::LogError> {
+        run(|log| log.append(m::Event::new(stream_id, event_type, severity.into(), producer, payload)))
+            .map(Into::into)
+    }
+
+    fn append_batch(
+        events: Vec<w::Event>,
+        expect: Vec<w::StreamHead>,
+    ) -> Result<Vec<w::AppendResult>, w::LogError> {
+        list(|log| {
+            let expect = expect.into_iter().map(|h| head_arg("expect", h)).collect::<Result<Vec<_>>>()?;
+            log.append_batch(events.into_iter().map(Into::into).collect(), &expect)
+        })
+    }
+
+    fn read(stream_id: String, seqno: u64) -> Result<w::Entry, w::LogError> {
+        run(|log| log.read(&stream_id, seqno)).map(Into::into)
+    }
+
+    fn read_payload(stream_id: String, seqno: u64) -> Result<Vec<u8>, w::LogError> {
+        run(|log| log.read_payload(&stream_id, seqno))
+    }
+
+    fn head(stream_id: String) -> Result<Option<w::StreamHead>, w::LogError> {
+        run(|log| log.head(&stream_id)).map(|head| head.map(Into::into))
+    }
+
+    fn query(filter: w::QueryFilter, page: w::Page) -> Result<w::QueryPage, w::LogError> {
+        run(|log| log.query(&filter.into(), page.cursor.as_deref(), page.limit)).map(Into::into)
+    }
+
+    fn verify_chain(
+        stream_id: String,
+        from_seqno: u64,
+        to_seqno: u64,
+    ) -> Result<w::VerifyReport, w::LogError> {
+        run(|log| log.verify_chain(&stream_id, from_seqno, to_seqno)).map(Into::into)
+    }
+
+    fn verify_headers(
+        stream_id: String,
+        from_seqno: u64,
+        to_seqno: u64,
+    ) -> Result<w::VerifyReport, w::LogError> {
+        run(|log| log.verify_headers(&stream_id, from_seqno, to_seqno)).map(Into::into)
+    }
+
+    fn close_segment(stream_id: String) -> Result<w::Segment, w::LogError> {
+        run(|log| log.close_segment(&stream_id)).map(Into::into)
+    }
+
+    fn close_segments() -> Result<Vec<w::Segment>, w::LogError> {
+        list(|log| log.close_segments())
+    }
+
+    fn list_segments(stream_id: String) -> Result<Vec<w::Segment>, w::LogError> {
+        list(|log| log.list_segments(&stream_id))
+    }
+
+    fn read_segment(segment_id: u64) -> Result<w::Segment, w::LogError> {
+        run(|log| log.read_segment(segment_id)).map(Into::into)
+    }
+
+    fn verify_segments(stream_id: String) -> Result<w::SegmentsReport, w::LogError> {
+        run(|log| log.verify_segments(&stream_id)).map(Into::into)
+    }
+
+    fn build_inclusion_proof(stream_id: String, seqno: u64) -> Result<w::InclusionProof, w::LogError> {
+        run(|log| log.build_inclusion_proof(&stream_id, seqno)).map(Into::into)
+    }
+
+    fn verify_inclusion_proof(proof: w::InclusionProof, expected_root: Vec<u8>) -> Result<(), w::LogError> {
+        let root = hash_arg("expected-root", &expected_root)?;
+        Ok(proof::verify_inclusion_proof(&proof.try_into()?, &root)?)
+    }
+
+    fn build_consistency_proof(
+        stream_id: String,
+        from_size: u64,
+        to_size: u64,
+    ) -> Result<w::ConsistencyProof, w::LogError> {
+        run(|log| log.build_consistency_proof(&stream_id, from_size, to_size)).map(Into::into)
+    }
+
+    fn verify_consistency_proof(
+        proof: w::ConsistencyProof,
+        from_root: Vec<u8>,
+        to_root: Vec<u8>,
+    ) -> Result<(), w::LogError> {
+        let (from, to) = (hash_arg("from-root", &from_root)?, hash_arg("to-root", &to_root)?);
+        Ok(proof::verify_consistency_proof(&proof.try_into()?, &from, &to)?)
+    }
+
+    fn backup(config: String) -> Result<(), w::LogError> {
+        run(|log| log.backup(&config))
+    }
+}
+
+impl checkpoint::Guest for CoreComponent {
+    fn sign_segment(identity: String, segment_id: u64) -> Result<w::Checkpoint, w::LogError> {
+        run(|log| log.sign_segment(&mut ImportedSigner, &identity, segment_id)).map(Into::into)
+    }
+
+    fn latest() -> Result<Option<w::Checkpoint>, w::LogError> {
+        run(|log| log.latest_checkpoint()).map(|c| c.map(Into::into))
+    }
+
+    fn read(number: u64) -> Result<w::Checkpoint, w::LogError> {
+        run(|log| log.read_checkpoint(number)).map(Into::into)
+    }
+
+    fn get_verifier_key(identity: String) -> Result<w::VerifierKey, w::LogError> {
+        run(|log| log.verifier_key(&mut ImportedSigner, &identity))
+    }
+
+    fn verify_checkpoint_chain(trusted: Vec<w::VerifierKey>) -> Result<w::CheckpointReport, w::LogError> {
+        run(|log| log.verify_checkpoint_chain(&trusted)).map(Into::into)
+    }
+
+    fn build_entry_proof(stream_id: String, seqno: u64) -> Result<w::EntryProof, w::LogError> {
+        run(|log| log.build_entry_proof(&stream_id, seqno)).map(Into::into)
+    }
+
+    fn verify_entry_proof(
+        proof: w::EntryProof,
+        trusted: Vec<w::VerifierKey>,
+    ) -> Result<w::EntryHeader, w::LogError> {
+        Ok(proof::verify_entry_proof(&proof.try_into()?, &trusted)?.into())
+    }
+
+    fn check_against(note: String) -> Result<(), w::LogError> {
+        run(|log| log.check_against(&note))
+    }
+}
+
+/// Release of this core, recorded in every entry.
+const SOFTWARE_VERSION: &str = concat!("secure-log ", env!("CARGO_PKG_VERSION"));
