@@ -127,3 +127,92 @@ wasi_include() {
     done
     return 1
 }
+
+# Where cargo puts this workspace's output, as an absolute path.
+target_dir() {
+    local dir="${CARGO_TARGET_DIR:-target}"
+    case "$dir" in
+    /*) printf '%s\n' "$dir" ;;
+    *) printf '%s\n' "$REPO_ROOT/$dir" ;;
+    esac
+}
+
+# --- steps: output to a log, one line to the reader, the log's end when it fails ----------------------------
+
+step_groups=()
+
+# start_group COMMAND...: runs in the background, in a process group of its own, which ends with this script.
+start_group() {
+    set -m
+    _in_group "$@" &
+    set +m
+    step_groups+=("$!")
+    trap stop_steps EXIT
+}
+
+_in_group() {
+    trap - EXIT
+    step_groups=()
+    "$@"
+}
+
+# start_step NAME TITLE COMMAND...: runs in the background, its output in a log. The file NAME.rc holds exit code and
+# seconds once it is over. The caller sets LOGS. COMMAND should be one command: `set -e` does not reach into a function.
+start_step() {
+    local name="$1" title="$2"
+    shift 2
+    step "$title"
+    mkdir -p "$LOGS"
+    rm -f "$LOGS/$name.rc"
+    start_group _log_step "$name" "$@"
+}
+
+_log_step() {
+    local name="$1" rc=0 began=$SECONDS
+    shift
+    "$@" >"$LOGS/$name.log" 2>&1 </dev/null || rc=$?
+    printf '%s %s\n' "$rc" "$((SECONDS - began))" >"$LOGS/.$name.rc"
+    mv "$LOGS/.$name.rc" "$LOGS/$name.rc"
+}
+
+stop_steps() {
+    local group
+    for group in ${step_groups[@]+"${step_groups[@]}"}; do
+        kill -TERM -- "-$group" 2>/dev/null || true
+    done
+}
+
+# wait_step NAME TITLE: waits for a step and says how long it took. Returns the step's exit code.
+wait_step() {
+    local name="$1" title="$2" waited=0 rc seconds
+    while [ ! -e "$LOGS/$name.rc" ]; do
+        sleep 0.2
+        waited=$((waited + 1))
+        if [ $((waited % 150)) -eq 0 ]; then
+            say "    … $title: $((waited / 5)) s; $(_last_line "$LOGS/$name.log")"
+        fi
+    done
+    read -r rc seconds <"$LOGS/$name.rc"
+    if [ "$rc" -eq 0 ]; then
+        say "    done: $title (${seconds} s)"
+    else
+        say "    FAILED: $title (${seconds} s, exit code $rc); the end of $LOGS/$name.log:"
+        tail -n 60 "$LOGS/$name.log" | sed 's/^/      | /' >&2
+    fi
+    return "$rc"
+}
+
+# run_step NAME TITLE COMMAND...: start and wait.
+run_step() {
+    start_step "$@"
+    wait_step "$1" "$2"
+}
+
+_last_line() {
+    tail -c 400 "$1" 2>/dev/null | tr '\r' '\n' | grep -v '^ *$' | tail -n 1 | cut -c 1-90 || true
+}
+
+# Where cargo puts the output of verify/, a workspace of its own.
+verify_target_dir() {
+    if [ -n "${CARGO_TARGET_DIR:-}" ]; then target_dir; else printf '%s\n' "$REPO_ROOT/verify/target"; fi
+}

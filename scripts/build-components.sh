@@ -1,0 +1,53 @@
+#!/usr/bin/env bash
+# Builds the components and composes them into dist/, as stacks.toml says. Fails if an artifact is incomplete.
+#
+#   scripts/build-components.sh            portable artifacts: dist/*.wasm and dist/components/*.wasm
+#   scripts/build-components.sh --wide     dist/wide/ instead: wide arithmetic, for hosts that we configure ourselves
+#   scripts/build-components.sh --bless    write the golden lists of imports (tests/golden) instead of comparing
+#   scripts/build-components.sh --quiet    sizes only, without imports
+set -euo pipefail
+# shellcheck source=scripts/env.sh
+. "$(dirname "${BASH_SOURCE[0]}")/env.sh"
+cd "$REPO_ROOT"
+
+wide=0
+compose_flags=()
+for flag in "$@"; do
+    case "$flag" in
+    --wide) wide=1 ;;
+    --bless | --quiet) compose_flags+=("$flag") ;;
+    *) die "unknown argument '$flag'; the first lines of this script say what there is" ;;
+    esac
+done
+
+wasm_target_ready || die "wasm32-wasip2 is not set up: run scripts/setup-toolchain.sh first"
+
+# These two would replace the flags that scripts/env.sh sets for the wasm target alone.
+unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS
+
+host_dir="$(target_dir)"
+wasm_dir="$host_dir"
+out=dist
+if [ "$wide" -eq 1 ]; then
+    # In a folder of its own: cargo would rebuild everything at each change of flags.
+    wasm_dir="$host_dir/wide"
+    out=dist/wide
+    CARGO_TARGET_WASM32_WASIP2_RUSTFLAGS+=' -Ctarget-feature=+wide-arithmetic --cfg curve25519_dalek_bits="64"'
+fi
+
+packages=()
+for manifest in components/*/Cargo.toml; do
+    packages+=(-p "$(sed -n 's/^name = "\(.*\)"/\1/p' "$manifest" | head -n 1)")
+done
+
+# The build tool compiles beside the components: it is another profile, so cargo's locks do not meet.
+LOGS="$host_dir/build-logs"
+start_step compose-tool "building the composition tool" \
+    env CARGO_TARGET_DIR="$host_dir" cargo build -p secure-log-compose
+step "building the components$([ "$wide" -eq 0 ] || printf ' with wide arithmetic') (SQLite takes longest)"
+cargo build --release --target wasm32-wasip2 --target-dir "$wasm_dir" "${packages[@]}"
+wait_step compose-tool "building the composition tool" || exit 1
+
+step "composing into $out/"
+"$host_dir/debug/secure-log-compose" build --components "$wasm_dir/wasm32-wasip2/release" --out "$out" \
+    ${compose_flags[@]+"${compose_flags[@]}"}
