@@ -7,12 +7,13 @@
 //! - [`SecureLog`] is the log as its users see it, [`NativeSecureLog`] implements it over
 //! - [`store::SecureLogStore`], the seam to a backend, and
 //! - [`signer::CheckpointSigner`], the seam to whoever holds the keys.
-//! - [`proof`] checks what was handed out, without the log.
+//! - [`proof`] and [`export`] check what was handed out, without the log.
 //!
 //! The byte formats are specified in `docs/format.md`.
 
 pub mod cbor;
 pub mod error;
+pub mod export;
 pub mod header;
 pub mod limits;
 pub mod model;

@@ -35,7 +35,7 @@ impl From<KeyError> for Error {
     }
 }
 
-fn to_checkpoint(object: Object) -> Result<Checkpoint> {
+pub(super) fn to_checkpoint(object: Object) -> Result<Checkpoint> {
     let number = parse_checkpoint_key(&object.key)?;
     let corrupt = |reason: String| Error::corrupt(LOG_STREAM, 0, format!("checkpoint {number}: {reason}"));
     let note = String::from_utf8(object.value).map_err(|_| corrupt("the note is not text".into()))?;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::export::{EXPORT_VERSION, Line};
 use crate::limits::MAX_PAGE_ROWS;
 use crate::record::decode_pointer;
 use crate::store::{Object, ObjectKind};
@@ -196,6 +197,41 @@ impl<S: SecureLogStore, E: Environment> NativeSecureLog<S, E> {
             .map(|found| verify::to_entry(&found.stream_id, found.row))
             .collect::<Result<_>>()?;
         Ok(QueryPage { entries, next: page.next })
+    }
+}
+
+impl<S: SecureLogStore, E: Environment> NativeSecureLog<S, E> {
+    /// Writes the whole log as an export, line by line, checking the chain and the payloads on the
+    /// way. `keys` are the verifier keys to name in it.
+    pub fn export(&mut self, keys: &[String], mut write: impl FnMut(&str) -> Result<()>) -> Result<()> {
+        let origin = self.stored_origin()?.ok_or_else(|| {
+            Error::not_found("stream", LOG_STREAM, None, "the log is empty: there is nothing to export")
+        })?;
+        write(&Line::SecureLogExport { version: EXPORT_VERSION, origin }.to_text()?)?;
+        for key in keys {
+            write(&Line::Key(key.clone()).to_text()?)?;
+        }
+        let (mut entries, mut checkpoints) = (0, 0);
+        self.objects(ObjectKind::Checkpoint, "", |_, object| {
+            let note = checkpoint::to_checkpoint(object)?.note;
+            checkpoints += 1;
+            write(&Line::Checkpoint(note).to_text()?)
+        })?;
+        let mut heads = vec![self.log_head()?];
+        self.all_heads(|_, head| {
+            if head.stream_id != LOG_STREAM {
+                heads.push(head);
+            }
+            Ok(())
+        })?;
+        for head in heads {
+            self.walk(&head.stream_id, 1, head.seqno, true, true, |row, header| {
+                verify::check_payload(&head.stream_id, header, row.payload.as_deref())?;
+                entries += 1;
+                write(&Line::entry(&row.header, row.payload.as_deref()).to_text()?)
+            })?;
+        }
+        write(&Line::End { entries, checkpoints }.to_text()?)
     }
 }
 
