@@ -1,0 +1,189 @@
+//! One run of the harness, from the first open to the summary.
+
+use std::path::Path;
+
+use anyhow::{Context, ensure};
+use tempfile::TempDir;
+
+use crate::cli::Args;
+use crate::events::Source;
+use crate::host::{Guest, types::Checkpoint};
+use crate::launch::Session;
+use crate::report::Report;
+use crate::setup::{
+    artifact_path, default_name, described, described_events, described_keys, environment, keys, launcher,
+    run_id, scratch,
+};
+use crate::steps::{Appended, Run, append, copy, count, experiments, prove, read, seal, sign};
+use crate::store_path::StorePath;
+use crate::writer;
+
+/// Runs what the command line asks for. False when a step failed; an error when the call could
+/// not be understood or nothing could be started.
+pub fn run(args: &Args) -> anyhow::Result<bool> {
+    let path = artifact_path(args)?;
+    if let Some(stream) = &args.child_writer {
+        let config = args.config.as_deref().context("a writer needs a config")?;
+        let launcher = launcher(args, &path, Guest { env: environment(args)?, ..Guest::default() })?;
+        let store = StorePath::parse(config)?;
+        return writer::run(&launcher, &store, stream, args.child_appends).map(|()| true);
+    }
+    let mut source = match &args.events {
+        Some(file) => Source::open(file, args.stream.as_deref())?,
+        None => Source::sample(),
+    };
+    let temporary = if args.config.is_none() { Some(TempDir::with_prefix("secure-log-")?) } else { None };
+    let store = match (&args.config, &temporary) {
+        (Some(config), _) => StorePath::parse(config)?,
+        (None, Some(dir)) => StorePath::file(&dir.path().join(default_name(&path)))?,
+        (None, None) => unreachable!("one of the two is there"),
+    };
+    let mut guest = Guest { env: environment(args)?, silent: false, ..Guest::default() };
+    let keys = keys(args, &store, &mut guest)?;
+    let scratch = scratch(&store)?;
+    let scratch_dir = scratch.path().canonicalize()?;
+
+    let report = Report::new(args.json);
+    report.fact("component", format!("{} ({} KiB)", path.display(), std::fs::metadata(&path)?.len() / 1024));
+    report.fact("log", described(&store, temporary.is_some()));
+    report.fact("key", described_keys(&keys));
+    report.fact("events", described_events(args));
+    let launcher = launcher(args, &path, guest)?;
+    let mut run = Run {
+        launcher,
+        store,
+        keys,
+        trusted: args.trust.clone(),
+        id: run_id(),
+        report,
+        appended: Appended::default(),
+    };
+    run.report.section("The log");
+    let signed = the_log(&mut run, &mut source, &scratch_dir, args.kill_rounds);
+    if signed.is_none() && run.report.failures() > 0 {
+        run.report.not_checked("whatever follows the step that failed and depends on it");
+    }
+    let facts = facts(&run, signed.as_ref(), temporary.is_some());
+    Ok(run.report.finish(&facts))
+}
+
+/// Everything that happens to the log, and to its copy. Gives the last checkpoint of the log.
+fn the_log(run: &mut Run, source: &mut Source, scratch: &Path, rounds: u32) -> Option<Checkpoint> {
+    let mut log = append::open(run, scratch)?;
+    append::feed(run, &mut log, source)?;
+    read::entries(run, &mut log)?;
+    read::queries(run, &mut log);
+    read::chain(run, &mut log)?;
+    let segment = seal::segments(run, &mut log)?;
+    prove::proofs(run, &mut log, &segment);
+    let signed = sign::checkpoints(run, &mut log, &segment)?;
+    copy::notes(run, &mut log, &signed, scratch);
+    let copied = copy::backup(run, &mut log, scratch);
+    let on_disk = run.store.host_path().is_some();
+
+    let mut newer = None;
+    match (on_disk, &copied) {
+        (true, Some(copied)) => {
+            run.report.section("Experiments, on a copy of the log");
+            let lab = run.launcher.clone();
+            if let Some(mut lab) = run.report.step("open-copy", "Open the copy", |_| lab.open(copied)) {
+                experiments::calls(run, &mut lab);
+                newer = experiments::newer_note(run, &mut lab);
+                run.report.step("close-copy", "Close the copy", |_| Ok(lab.finish()?));
+            }
+        }
+        (true, None) => run.report.not_checked("odd calls, for want of a copy to try them on"),
+        (false, _) => {
+            run.report.section("Experiments, on streams of their own");
+            experiments::calls(run, &mut log);
+            run.report
+                .not_checked("a log that was rolled back: a log in memory has no older state to put back");
+        }
+    }
+    match &copied {
+        Some(copied) => {
+            experiments::forgeries(run, copied, scratch);
+            match rounds {
+                0 => run.report.not_checked("killed writers (--kill-rounds 0)"),
+                _ => experiments::kills(run, copied, rounds),
+            }
+            if !on_disk {
+                run.report.not_checked(
+                    "the log itself after a crash: it is in memory and ends with its process (forgeries and \
+                     killed writers were tried on its copy on disk)",
+                );
+            }
+        }
+        None => {
+            run.report.not_checked("forged bytes and killed writers: there is no copy on disk to try them on")
+        }
+    }
+    if on_disk {
+        run.report.section("The log, closed and opened again");
+        run.report.step("close", "Close the log", |_| Ok(log.finish()?))?;
+        reopened(run, &signed, newer.as_ref())?;
+    } else {
+        run.report.step("close", "Close the log", |_| Ok(log.finish()?));
+        run.report.not_checked("reopening: a log in memory is gone when it is closed");
+    }
+    Some(signed)
+}
+
+fn reopened(run: &mut Run, signed: &Checkpoint, newer: Option<&Checkpoint>) -> Option<()> {
+    let (launcher, store) = (&run.launcher, &run.store);
+    let mut log: Session =
+        run.report.step("reopen", "Open the log in a fresh instance", |_| launcher.open(store))?;
+    let (samples, trusted) = (&run.appended.samples, &run.trusted);
+    run.report.step("verify-again", "All events are there, sealed and signed", |note| {
+        for sample in samples {
+            let payload = log.read_payload(&sample.head.stream_id, sample.head.seqno)?;
+            ensure!(
+                payload == sample.event.payload,
+                "{:?} {} changed",
+                sample.head.stream_id,
+                sample.head.seqno
+            );
+        }
+        note.say(read::whole_chain(&mut log)?);
+        // Keys that end with their instance cannot be asked for again: `trusted` was kept.
+        let report = log.verify_checkpoint_chain(trusted)?;
+        ensure!(report.latest.note == signed.note, "the newest checkpoint is another one");
+        ensure!(report.entries_uncovered == 0, "{} entries are not covered", report.entries_uncovered);
+        log.check_against(&signed.note)?;
+        note.say(format!(
+            "checkpoint {} covers {}",
+            signed.number,
+            count(report.entries_covered, "entry", "entries")
+        ));
+        Ok(())
+    })?;
+    if let Some(newer) = newer {
+        run.report.step("rollback", "A log that is older than a note it once signed is refused", |note| {
+            note.say(crate::refusals::expect(
+                "a newer note",
+                log.check_against(&newer.note),
+                &["rolled-back"],
+            )?);
+            Ok(())
+        });
+    }
+    run.report.step("close-again", "Close it", |_| Ok(log.finish()?))
+}
+
+fn facts(run: &Run, signed: Option<&Checkpoint>, temporary: bool) -> Vec<String> {
+    let mut facts = vec![format!(
+        "{} appended ({} of payload)",
+        count(run.appended.events, "event", "events"),
+        count(run.appended.bytes, "byte", "bytes")
+    )];
+    if let Some(signed) = signed {
+        facts.push(format!(
+            "checkpoint {} of {} is signed by {:?}",
+            signed.number, signed.origin, run.keys.identity
+        ));
+    }
+    if let Some(path) = run.store.host_path().filter(|_| !temporary) {
+        facts.push(format!("{} holds the log; run the same command again to continue it", path.display()));
+    }
+    facts
+}
