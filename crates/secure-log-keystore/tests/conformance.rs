@@ -72,3 +72,64 @@ mod ephemeral {
         secure_log_keystore::keystore_conformance!(|| open(Algorithm::EcdsaP256));
     }
 }
+
+/// The suite finds what is wrong with keystores that are wrong.
+mod broken {
+    use secure_log::signer::{CheckpointSigner, KeyError, PublicKey};
+    use secure_log_keystore::conformance::check_all;
+
+    use super::*;
+
+    enum Fault {
+        SameKey,
+        NewKeyEachTime,
+        SignsDigest,
+        CreatesByLooking,
+    }
+
+    struct Broken(Fault, SoftwareKeystore, u32);
+
+    impl Broken {
+        fn real_name(&mut self, identity: &str) -> Result<String, KeyError> {
+            self.2 += 1;
+            match self.0 {
+                Fault::SameKey => Ok("one".into()),
+                Fault::NewKeyEachTime => Ok(self.2.to_string()),
+                Fault::CreatesByLooking | Fault::SignsDigest => Ok(identity.into()),
+            }
+        }
+    }
+
+    impl CheckpointSigner for Broken {
+        fn public_key(&mut self, identity: &str) -> Result<PublicKey, KeyError> {
+            let name = self.real_name(identity)?;
+            self.1.public_key(&name)
+        }
+
+        fn sign(&mut self, identity: &str, message: &[u8]) -> Result<Vec<u8>, KeyError> {
+            let name = self.real_name(identity)?;
+            match self.0 {
+                Fault::SignsDigest if message.len() == 32 => self.1.sign(&name, &message[..31]),
+                _ => self.1.sign(&name, message),
+            }
+        }
+    }
+
+    fn faults(fault: fn() -> Fault, missing: Option<&str>) -> Vec<&'static str> {
+        let broken = check_all(|| {
+            let config = Config { notice: Box::new(|_| {}), ..config() };
+            let keys = Keys { present: vec!["a".into(), "b".into()], missing: missing.map(Into::into) };
+            (Broken(fault(), SoftwareKeystore::new(config), 0), keys, ())
+        });
+        broken.unwrap_err().into_iter().map(|(name, _)| name).collect()
+    }
+
+    #[test]
+    fn keystores_are_found_out() {
+        assert!(faults(|| Fault::SameKey, None).contains(&"keys_are_different_keys"));
+        assert!(faults(|| Fault::NewKeyEachTime, None).contains(&"public_keys_stay_the_same"));
+        assert!(faults(|| Fault::SignsDigest, None).contains(&"a_message_is_never_taken_for_a_digest"));
+        let names = faults(|| Fault::CreatesByLooking, Some("missing"));
+        assert!(names.contains(&"a_missing_key_is_not_created_by_looking"));
+    }
+}
