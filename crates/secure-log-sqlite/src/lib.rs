@@ -19,6 +19,7 @@
 mod append;
 mod backup;
 mod db;
+mod entries;
 mod failure;
 mod objects;
 mod query;

@@ -12,7 +12,7 @@ use secure_log::model::{QueryFilter, Severity};
 use secure_log::store::{FoundPage, FoundRow};
 
 use crate::failure::{At, from_sqlite};
-use crate::{append, rows};
+use crate::{entries, rows};
 
 /// How far to look for a time range before asking the time index where it is.
 const PROBE: i64 = 4_096;
@@ -65,7 +65,7 @@ enum Walk {
 pub fn query(conn: &Connection, filter: &QueryFilter, cursor: Option<&str>, limit: u32) -> Result<FoundPage> {
     let cursor = cursor.map_or(Ok(Cursor::START), Cursor::parse)?;
     let sid = match &filter.stream_id {
-        Some(stream) => match append::sid(conn, stream)? {
+        Some(stream) => match entries::sid(conn, stream)? {
             Some(sid) => Some(sid),
             None => return Ok(FoundPage::default()),
         },

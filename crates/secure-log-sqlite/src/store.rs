@@ -8,7 +8,7 @@ use secure_log::store::{
 };
 
 use crate::db::{Db, Target};
-use crate::{append, backup, objects, query, tiles};
+use crate::{append, backup, entries, objects, query, tiles};
 
 /// A store in a SQLite file.
 ///
@@ -56,7 +56,7 @@ impl SecureLogStore for SqliteSecureLogStore {
     }
 
     fn head(&mut self, stream_id: &str) -> Result<Option<StreamHead>> {
-        self.run(|conn| append::head(conn, stream_id))
+        self.run(|conn| entries::head(conn, stream_id))
     }
 
     fn read_rows(
@@ -66,15 +66,15 @@ impl SecureLogStore for SqliteSecureLogStore {
         limit: u32,
         payloads: bool,
     ) -> Result<Vec<Row>> {
-        self.run(|conn| append::read_rows(conn, stream_id, from_seqno, limit, payloads))
+        self.run(|conn| entries::read_rows(conn, stream_id, from_seqno, limit, payloads))
     }
 
     fn find_id(&mut self, stream_id: &str, id: &str) -> Result<Option<u64>> {
-        self.run(|conn| append::find_id(conn, stream_id, id))
+        self.run(|conn| entries::find_id(conn, stream_id, id))
     }
 
     fn list_heads(&mut self, after: Option<&str>, limit: u32) -> Result<Vec<StreamHead>> {
-        self.run(|conn| append::list_heads(conn, after, limit))
+        self.run(|conn| entries::list_heads(conn, after, limit))
     }
 
     fn query(&mut self, filter: &QueryFilter, cursor: Option<&str>, limit: u32) -> Result<FoundPage> {

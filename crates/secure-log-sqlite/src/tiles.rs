@@ -6,7 +6,7 @@ use secure_log::limits::MAX_STREAM_ID;
 use secure_log::store::Tile;
 
 use crate::failure::{At, from_sqlite};
-use crate::{append, rows};
+use crate::{entries, rows};
 
 /// Writes tiles, replacing older ones, without waiting for the disk: they can be derived again.
 pub fn write(conn: &mut Connection, stream: &str, tiles: &[Tile]) -> Result<()> {
@@ -39,9 +39,9 @@ pub fn write(conn: &mut Connection, stream: &str, tiles: &[Tile]) -> Result<()> 
 fn write_all(conn: &mut Connection, stream: &str, tiles: &[Tile], at: &At) -> Result<()> {
     let sql = |e| from_sqlite(e, at);
     let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate).map_err(sql)?;
-    let sid = match append::sid(&tx, stream)? {
+    let sid = match entries::sid(&tx, stream)? {
         Some(sid) => sid,
-        None => append::create_sid(&tx, stream)?,
+        None => entries::create_sid(&tx, stream)?,
     };
     {
         let mut statement = tx
@@ -59,7 +59,7 @@ fn write_all(conn: &mut Connection, stream: &str, tiles: &[Tile], at: &At) -> Re
 /// Hashes of a tile.
 pub fn read(conn: &Connection, stream: &str, level: u8, index: u64) -> Result<Option<Vec<u8>>> {
     let at = At::entry(stream, 0);
-    let (Some(sid), Ok(index)) = (append::sid(conn, stream)?, i64::try_from(index)) else { return Ok(None) };
+    let (Some(sid), Ok(index)) = (entries::sid(conn, stream)?, i64::try_from(index)) else { return Ok(None) };
     conn.prepare_cached("SELECT hashes FROM tiles WHERE sid = ?1 AND level = ?2 AND idx = ?3")
         .and_then(|mut statement| {
             statement
