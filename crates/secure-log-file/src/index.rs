@@ -60,6 +60,8 @@ pub(crate) struct Stream {
     pub name: Arc<str>,
     pub head: u64,
     pub hash: Hash,
+    /// Where the last line begins that tells of it.
+    pub seen: u64,
     /// One run, unless entries are missing.
     runs: Vec<Run>,
     bad: Vec<Bad>,
@@ -78,6 +80,7 @@ impl Stream {
         }
         self.head = seqno;
         self.hash = hash;
+        self.seen = pos.offset();
     }
 
     pub(crate) fn mark(&mut self, first: u64, last: u64, why: &Arc<str>) {
@@ -134,11 +137,29 @@ impl Stream {
     }
 
     /// `Corrupt` if entries after the head are known to have been there.
-    pub(crate) fn check_head(&self) -> Result<()> {
+    fn check_head(&self) -> Result<()> {
         match self.bad.iter().find(|b| b.first > self.head) {
             Some(bad) => Err(Error::corrupt(&*self.name, bad.first, &*bad.why)),
             None => Ok(()),
         }
+    }
+}
+
+/// Lines are missing that may have held entries of any stream.
+#[derive(Debug)]
+pub(crate) struct Gap {
+    /// Where the line after them begins.
+    pub offset: u64,
+    pub why: Arc<str>,
+}
+
+impl Gap {
+    fn error(&self, stream: &str, seqno: u64) -> Error {
+        Error::corrupt(
+            stream,
+            seqno,
+            format!("{}; it may have been in lines that are missing there", self.why),
+        )
     }
 }
 
@@ -177,6 +198,8 @@ pub(crate) struct Index {
     pub damage: Vec<Damage>,
     /// Why objects cannot be trusted.
     pub objects_damaged: Option<Damage>,
+    /// The last place where whole batches are missing.
+    pub gap: Option<Gap>,
     /// Checksums that lines were found to chain from where the line before is damaged.
     pub chained_from: HashMap<u64, Sum>,
 }
@@ -195,6 +218,7 @@ impl Index {
             chunks: BTreeMap::new(),
             damage: Vec::new(),
             objects_damaged: None,
+            gap: None,
             chained_from: HashMap::new(),
         }
     }
@@ -207,12 +231,35 @@ impl Index {
         let i = self.streams.len() as u32;
         let name: Arc<str> = name.into();
         self.names.insert(name.clone(), i);
-        self.streams.push(Stream { name, head: 0, hash: [0; 32], runs: Vec::new(), bad: Vec::new() });
+        self.streams.push(Stream {
+            name,
+            head: 0,
+            hash: [0; 32],
+            seen: 0,
+            runs: Vec::new(),
+            bad: Vec::new(),
+        });
         i
     }
 
     pub(crate) fn stream(&self, name: &str) -> Option<&Stream> {
         self.names.get(name).map(|&i| &self.streams[i as usize])
+    }
+
+    /// `Corrupt` if there may have been entries after the head of a stream.
+    pub(crate) fn check_end(&self, stream: &Stream) -> Result<()> {
+        stream.check_head()?;
+        match &self.gap {
+            Some(gap) if gap.offset > stream.seen => {
+                Err(gap.error(&stream.name, stream.head.saturating_add(1)))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// `Corrupt` if a stream that is not here may have been.
+    pub(crate) fn check_absent(&self, name: &str) -> Result<()> {
+        self.gap.as_ref().map_or(Ok(()), |gap| Err(gap.error(name, 1)))
     }
 
     pub(crate) fn object(&self, kind: ObjectKind, key: &str) -> Option<ObjectPos> {

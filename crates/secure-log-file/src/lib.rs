@@ -16,12 +16,16 @@
 //! # }
 //! ```
 
+mod backup;
 mod index;
 mod io;
 mod line;
 mod load;
+mod log;
 mod payload;
+mod read;
 mod store;
 mod tiles;
+mod write;
 
 pub use store::FileSecureLogStore;

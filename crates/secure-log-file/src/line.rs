@@ -361,10 +361,8 @@ pub(crate) fn claimed(line: &[u8]) -> Option<(String, u64)> {
 /// The version that a first line names, if it is one and its checksum holds.
 pub(crate) fn version_of(line: &[u8]) -> Option<u64> {
     let (content, sum) = split_sum(line)?;
-    let text = std::str::from_utf8(content).ok()?;
-    let mut s = Scan { text, at: 0 };
-    s.lit("{\"format\":\"secure-log-file\",\"version\":").ok()?;
-    let version = s.number().ok()?;
+    let version = content.strip_prefix(b"{\"format\":\"secure-log-file\",\"version\":")?;
+    let version = std::str::from_utf8(version).ok()?.parse().ok()?;
     (sum_of(&NO_SUM, content) == sum).then_some(version)
 }
 
@@ -662,8 +660,14 @@ impl<'a> Scan<'a> {
 mod tests {
     use super::*;
 
-    const NAMES: [&str; 6] =
-        ["app", "a \"quoted\" \\ name", "\u{0}\u{1}\u{8}\t\n\u{b}\u{c}\r\u{1f}\u{7f}", "grüße/..", "🦀\u{2028}", ""];
+    const NAMES: [&str; 6] = [
+        "app",
+        "a \"quoted\" \\ name",
+        "\u{0}\u{1}\u{8}\t\n\u{b}\u{c}\r\u{1f}\u{7f}",
+        "grüße/..",
+        "🦀\u{2028}",
+        "",
+    ];
 
     fn lines() -> Vec<Vec<u8>> {
         let mut lines = Vec::new();
@@ -705,8 +709,17 @@ mod tests {
                     let header = unbase64(e.header).unwrap();
                     let id = e.id.as_deref();
                     entry_content(
-                        &mut again, &e.stream, e.seqno, &e.hash, &header, e.time_ms, e.severity, &e.event_type,
-                        &e.producer, id, e.payload,
+                        &mut again,
+                        &e.stream,
+                        e.seqno,
+                        &e.hash,
+                        &header,
+                        e.time_ms,
+                        e.severity,
+                        &e.event_type,
+                        &e.producer,
+                        id,
+                        e.payload,
                     );
                 }
                 Line::Object(o) => object_content(&mut again, o.kind, &o.key, &unbase64(o.value).unwrap()),
@@ -779,9 +792,13 @@ mod tests {
             assert_ne!(good, bad);
             assert!(matches!(scan(&bad), Err(Fault::Form(_))), "{bad}");
         }
-        assert!(matches!(scan("{\"commit\":1,\"entries\":0,\"objects\":0,\"heads\":[]]"), Err(Fault::Form(_))));
+        assert!(matches!(
+            scan("{\"commit\":1,\"entries\":0,\"objects\":0,\"heads\":[]]"),
+            Err(Fault::Form(_))
+        ));
         let head = |name| format!("[\"{name}\",1,\"{}\"]", "0".repeat(64));
-        let heads = |a, b| format!("{{\"commit\":1,\"entries\":0,\"objects\":0,\"heads\":[{},{}]", head(a), head(b));
+        let heads =
+            |a, b| format!("{{\"commit\":1,\"entries\":0,\"objects\":0,\"heads\":[{},{}]", head(a), head(b));
         assert!(scan(&heads("a", "b")).is_ok());
         assert!(matches!(scan(&heads("b", "a")), Err(Fault::Form(_))));
         assert!(matches!(scan(&heads("a", "a")), Err(Fault::Form(_))));

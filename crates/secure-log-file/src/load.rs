@@ -11,7 +11,7 @@ use secure_log::limits::MAX_BATCH_EVENTS;
 use secure_log::model::Hash;
 use secure_log::store::ObjectKind;
 
-use crate::index::{Damage, Index, ObjectPos, Pos};
+use crate::index::{Damage, Gap, Index, ObjectPos, Pos};
 use crate::io::{Lines, RawLine, read_at};
 use crate::line::{self, CommitLine, EntryLine, Line, PayloadRef, Sum};
 
@@ -168,7 +168,26 @@ struct DamagedLine {
     offset: u64,
     why: &'static str,
     claim: Option<(String, u64)>,
+    commit: Option<ClaimedCommit>,
     looks: Looks,
+}
+
+/// What a damaged line says of a batch, if it has the form of a commit.
+struct ClaimedCommit {
+    objects: u64,
+    heads: Vec<(String, u64)>,
+}
+
+impl ClaimedCommit {
+    fn of(content: &[u8]) -> Option<Self> {
+        match line::scan(std::str::from_utf8(content).ok()?) {
+            Ok(Line::Commit(c)) => Some(Self {
+                objects: c.objects,
+                heads: c.heads.into_iter().map(|(name, seqno, _)| (name.into_owned(), seqno)).collect(),
+            }),
+            _ => None,
+        }
+    }
 }
 
 /// Lines since the last commit.
@@ -182,6 +201,15 @@ struct Region {
 impl Region {
     fn is_empty(&self) -> bool {
         self.entries.is_empty() && self.objects.is_empty() && self.damaged.is_empty()
+    }
+
+    fn claimed_commits(&self) -> impl Iterator<Item = &ClaimedCommit> {
+        self.damaged.iter().filter_map(|d| d.commit.as_ref())
+    }
+
+    /// Whether a damaged line may have been an object's.
+    fn may_hold_objects(&self) -> bool {
+        self.damaged.iter().any(|d| d.looks.object || d.looks.nothing())
     }
 }
 
@@ -222,6 +250,7 @@ impl Loader<'_> {
             offset: raw.offset,
             why,
             claim: line::claimed(raw.bytes),
+            commit: content.and_then(ClaimedCommit::of),
             looks: Looks::of(raw.bytes),
         });
     }
@@ -375,6 +404,9 @@ impl Loader<'_> {
             .damaged
             .first()
             .map_or_else(|| commit.as_ref().map_or(self.end, |&(_, offset, _)| offset), |d| d.offset);
+        // Where the batch ends: what comes later tells of its streams itself.
+        let end_offset = commit.as_ref().map(|&(_, offset, _)| offset);
+        let end_offset = end_offset.or(region.damaged.last().map(|d| d.offset)).unwrap_or(offset);
         let mut batch = Batch::default();
         for e in &region.entries {
             self.apply_entry(e, &mut batch, &why)?;
@@ -387,26 +419,34 @@ impl Loader<'_> {
             self.index.put_object(o.kind, &o.key, o.pos);
         }
         let mut objects_lost = batch.objects_odd;
+        let mut entries_lost = false;
         let whole;
         match &commit {
             Some((_, _, commit)) => {
-                self.apply_heads(commit, &mut batch, &why, region.damaged.is_empty());
+                self.apply_heads(commit, end_offset, &mut batch, &why, region.damaged.is_empty());
                 // Damaged lines that looked like commits may have been some, or may have been put in.
                 let first = self.index.next_commit;
-                let in_order = (first..=first.saturating_add(self.unsure)).contains(&commit.number);
+                let last = first.saturating_add(self.unsure);
+                let in_order = (first..=last).contains(&commit.number);
+                let guessed = std::mem::take(&mut self.unsure) > 0;
                 self.index.next_commit = commit.number.saturating_add(1);
-                self.unsure = 0;
                 let objects = region.objects.len() as u64;
                 let entries = (region.entries.len() as u64).saturating_add(batch.missing);
+                entries_lost |= commit.number > last;
                 whole = in_order && commit.entries == entries && commit.objects == objects;
-                objects_lost |= !in_order || commit.objects != objects;
+                objects_lost |=
+                    !in_order || commit.objects != objects || guessed && region.may_hold_objects();
             }
             None => {
                 whole = false;
                 self.unsure += 1;
-                objects_lost |= region.damaged.len() > 1;
-                objects_lost |= region.damaged.iter().any(|d| d.looks.object || d.looks.nothing());
+                entries_lost |= region.damaged.len() > 1;
+                objects_lost |= region.damaged.len() > 1 || region.may_hold_objects();
+                objects_lost |= region.claimed_commits().any(|c| c.objects > region.objects.len() as u64);
             }
+        }
+        if entries_lost {
+            self.index.gap = Some(Gap { offset: end_offset, why: why.clone() });
         }
         if whole && region.damaged.is_empty() && batch.missing == 0 && !batch.odd && !batch.objects_odd {
             return Ok(());
@@ -473,7 +513,14 @@ impl Loader<'_> {
         })
     }
 
-    fn apply_heads(&mut self, commit: &CommitLine<'_>, batch: &mut Batch, why: &Arc<str>, undamaged: bool) {
+    fn apply_heads(
+        &mut self,
+        commit: &CommitLine<'_>,
+        offset: u64,
+        batch: &mut Batch,
+        why: &Arc<str>,
+        undamaged: bool,
+    ) {
         for (name, seqno, hash) in &commit.heads {
             let i = self.index.intern(name);
             let stream = &mut self.index.streams[i as usize];
@@ -482,6 +529,7 @@ impl Loader<'_> {
                 stream.mark(next, *seqno, why);
                 stream.head = *seqno;
                 stream.hash = *hash;
+                stream.seen = offset;
                 batch.miss(i, next, seqno - next + 1);
             } else if stream.head != *seqno || stream.hash != *hash || !batch.touched.contains(&i) {
                 batch.odd = true;
@@ -503,16 +551,22 @@ impl Loader<'_> {
         let mut marked = batch.missing > 0;
         let mut shows = batch.first_missing;
         if batch.missing == 0 {
-            for d in &region.damaged {
-                let Some((name, seqno)) = &d.claim else { continue };
+            let claims = region.damaged.iter().flat_map(|d| {
+                let heads = d.commit.iter().flat_map(|c| &c.heads);
+                let heads =
+                    heads.filter(|(name, seqno)| self.index.stream(name).is_none_or(|s| s.head < *seqno));
+                d.claim.iter().chain(heads).map(move |claim| (d, claim))
+            });
+            let claims: Vec<_> = claims.map(|(d, (name, seqno))| (d, name.as_str(), *seqno)).collect();
+            for (d, name, seqno) in claims {
                 let head = self.index.stream(name).map_or(0, |s| s.head);
-                if *seqno == 0 || *seqno > head.saturating_add(MAX_BATCH_EVENTS as u64) {
+                if seqno == 0 || seqno > head.saturating_add(MAX_BATCH_EVENTS as u64) {
                     continue;
                 }
                 let i = self.index.intern(name);
                 let stream = &mut self.index.streams[i as usize];
-                let first = (*seqno).min(stream.head.saturating_add(1));
-                stream.mark(first, *seqno, &format!("line {}: {}", d.line, d.why).into());
+                let first = seqno.min(stream.head.saturating_add(1));
+                stream.mark(first, seqno, &format!("line {}: {}", d.line, d.why).into());
                 shows = shows.or(Some((i, first)));
                 marked = true;
             }

@@ -44,11 +44,13 @@ impl Place {
 pub(crate) struct Payloads {
     dir: PathBuf,
     open: BTreeMap<u32, File>,
+    /// The chunk that is written to; what it holds ends where the next payload goes.
+    last: Option<(u32, File)>,
 }
 
 impl Payloads {
     pub(crate) fn new(dir: PathBuf) -> Self {
-        Self { dir, open: BTreeMap::new() }
+        Self { dir, open: BTreeMap::new(), last: None }
     }
 
     pub(crate) fn dir(&self) -> &Path {
@@ -99,43 +101,50 @@ impl Payloads {
     ) -> Result<(), E> {
         let mut block: Vec<u8> = Vec::new();
         let mut at = Place { chunk: 0, end: 0 };
-        let mut current: Option<(u32, File)> = None;
-        let mut flush = |at: Place, block: &[u8], current: &mut Option<(u32, File)>| -> Result<(), E> {
-            if block.is_empty() {
-                return Ok(());
-            }
-            before()?;
-            if current.as_ref().is_none_or(|(chunk, _)| *chunk != at.chunk) {
-                if let Some((_, done)) = current.take() {
-                    done.sync_data()?;
-                }
-                *current = Some((at.chunk, self.for_writing(at.chunk, at.end)?));
-            }
-            if let Some((_, file)) = current {
-                write_at(file, block, at.end)?;
-            }
-            Ok(())
-        };
         for (place, bytes) in payloads {
             let follows = place.chunk == at.chunk && place.offset == at.end + block.len() as u64;
             if !follows || block.len() + bytes.len() > BLOCK {
-                flush(at, &block, &mut current)?;
+                self.write_block(at, &block, &mut before)?;
                 block.clear();
                 at = Place { chunk: place.chunk, end: place.offset };
             }
             if bytes.len() > BLOCK {
-                flush(at, bytes, &mut current)?;
+                self.write_block(at, bytes, &mut before)?;
                 at.end += bytes.len() as u64;
             } else {
                 block.extend_from_slice(bytes);
             }
         }
-        flush(at, &block, &mut current)?;
-        if let Some((_, file)) = current {
-            before()?;
-            file.sync_data()?;
+        self.write_block(at, &block, &mut before)?;
+        match &self.last {
+            Some((_, file)) if at.chunk != 0 => {
+                before()?;
+                Ok(file.sync_data()?)
+            }
+            _ => Ok(()),
         }
-        Ok(())
+    }
+
+    fn write_block<E: From<io::Error>>(
+        &mut self,
+        at: Place,
+        block: &[u8],
+        before: &mut impl FnMut() -> Result<(), E>,
+    ) -> Result<(), E> {
+        if block.is_empty() {
+            return Ok(());
+        }
+        before()?;
+        if self.last.as_ref().is_none_or(|(chunk, _)| *chunk != at.chunk) {
+            if let Some((_, full)) = self.last.take() {
+                full.sync_data()?;
+            }
+            self.last = Some((at.chunk, self.for_writing(at.chunk, at.end)?));
+        }
+        match &self.last {
+            Some((_, file)) => Ok(write_at(file, block, at.end)?),
+            None => Ok(()),
+        }
     }
 
     /// A chunk's file, made if need be, with nothing behind `end`.
@@ -163,6 +172,7 @@ impl Payloads {
 
     /// Takes back what a failed batch wrote behind `place`, as far as it can.
     pub(crate) fn take_back(&mut self, place: Place, last: u32) {
+        self.last = None;
         if let Ok(file) = OpenOptions::new().write(true).open(self.path(place.chunk)) {
             let _ = file.set_len(place.end);
         }

@@ -1,5 +1,6 @@
 //! Rows and stores for the tests.
 #![allow(dead_code, reason = "each test file uses some of it")]
+#![allow(clippy::unwrap_used, reason = "helpers of tests panic as tests do")]
 
 use std::path::{Path, PathBuf};
 
@@ -57,13 +58,13 @@ pub fn small_store(path: &Path) -> Stored {
     let mut stored = Stored::default();
     let first = std::fs::metadata(path).unwrap().len();
     stored.batches.push((first, 0, 0));
-    type Batch<'a> = (Vec<(&'a str, Vec<(Option<&'a [u8]>, Option<&'a str>)>)>, Vec<(ObjectKind, &'a str, &'a [u8])>);
+    type Batch<'a> =
+        (Vec<(&'a str, Vec<(Option<&'a [u8]>, Option<&'a str>)>)>, Vec<(ObjectKind, &'a str, &'a [u8])>);
     let batches: Vec<Batch<'_>> = vec![
-        (vec![("_log", vec![(Some(b"created"), None)]), ("app", vec![(Some(b"one"), Some("id-1"))])], vec![(
-            ObjectKind::Stream,
-            "app",
-            b"facts",
-        )]),
+        (
+            vec![("_log", vec![(Some(b"created"), None)]), ("app", vec![(Some(b"one"), Some("id-1"))])],
+            vec![(ObjectKind::Stream, "app", b"facts")],
+        ),
         (vec![("app", vec![(Some(b"two"), None), (None, None), (Some(b""), Some("id \"x\""))])], vec![]),
         (vec![], vec![(ObjectKind::Checkpoint, "000001", b"note")]),
         (vec![("gr\u{fc}\u{df}e\n\"", vec![(Some(b"three"), None)])], vec![]),
@@ -75,11 +76,13 @@ pub fn small_store(path: &Path) -> Stored {
             .into_iter()
             .map(|(stream, rows)| {
                 let prior = head_of(&mut store, stream);
-                let rows = (prior.seqno + 1..).zip(rows).map(|(n, (payload, id))| row(n, stream, payload, id));
+                let rows =
+                    (prior.seqno + 1..).zip(rows).map(|(n, (payload, id))| row(n, stream, payload, id));
                 StreamAppend { rows: rows.collect(), prior }
             })
             .collect();
-        let writes: Vec<ObjectWrite> = objects.iter().map(|(kind, key, value)| object(*kind, key, value, None)).collect();
+        let writes: Vec<ObjectWrite> =
+            objects.iter().map(|(kind, key, value)| object(*kind, key, value, None)).collect();
         store.append(&appends, &[], &writes).unwrap();
         for a in appends {
             stored.rows.extend(a.rows.into_iter().map(|r| (a.prior.stream_id.clone(), r)));
@@ -99,6 +102,11 @@ pub fn open(path: &Path) -> Result<FileSecureLogStore> {
 
 pub fn payload_dir(path: &Path) -> PathBuf {
     PathBuf::from(format!("{}.payloads", path.display()))
+}
+
+/// A directory in memory where there is one: these tests rewrite files many thousand times.
+pub fn scratch() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
 
 pub fn new_stream(stream: &str) -> StreamHead {
