@@ -11,6 +11,9 @@ use secure_log::store::ObjectKind;
 
 use crate::line::{PayloadRef, Sum};
 
+/// Damage is named one by one up to this much.
+pub(crate) const MAX_NAMED: usize = 1_000;
+
 /// Where an entry's line is: offset and length, in 8 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Pos(u64);
@@ -84,7 +87,10 @@ impl Stream {
     }
 
     pub(crate) fn mark(&mut self, first: u64, last: u64, why: &Arc<str>) {
+        let crowded = self.bad.len() >= MAX_NAMED;
         match self.bad.last_mut() {
+            // What is in between is given up, so that a file of junk does not fill the memory.
+            Some(b) if crowded => (b.first, b.last) = (b.first.min(first), b.last.max(last)),
             Some(b) if b.first <= first && first <= b.last.saturating_add(1) => b.last = b.last.max(last),
             _ => self.bad.push(Bad { first, last, why: why.clone() }),
         }
@@ -285,8 +291,9 @@ impl Index {
 
     /// Lines that may have the id of this hash.
     pub(crate) fn lines_with_id(&self, hash: u64) -> impl Iterator<Item = Pos> + '_ {
-        let more = self.more_ids.iter().filter(move |(h, _)| *h == hash).map(|(_, pos)| *pos);
-        self.ids.get(&hash).copied().into_iter().chain(more)
+        let first = self.ids.get(&hash).copied();
+        let more = if first.is_some() { &self.more_ids[..] } else { &[] };
+        first.into_iter().chain(more.iter().filter(move |(h, _)| *h == hash).map(|(_, pos)| *pos))
     }
 
     pub(crate) fn put_id(&mut self, hash: u64, pos: Pos) {

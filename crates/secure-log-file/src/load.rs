@@ -11,7 +11,7 @@ use secure_log::limits::MAX_BATCH_EVENTS;
 use secure_log::model::Hash;
 use secure_log::store::ObjectKind;
 
-use crate::index::{Damage, Gap, Index, ObjectPos, Pos};
+use crate::index::{Damage, Gap, Index, MAX_NAMED, ObjectPos, Pos};
 use crate::io::{Lines, RawLine, read_at};
 use crate::line::{self, CommitLine, EntryLine, Line, PayloadRef, Sum};
 
@@ -196,6 +196,8 @@ struct Region {
     entries: Vec<PendingEntry>,
     objects: Vec<PendingObject>,
     damaged: Vec<DamagedLine>,
+    /// There were more damaged lines than are kept.
+    crowded: bool,
 }
 
 impl Region {
@@ -209,7 +211,7 @@ impl Region {
 
     /// Whether a damaged line may have been an object's.
     fn may_hold_objects(&self) -> bool {
-        self.damaged.iter().any(|d| d.looks.object || d.looks.nothing())
+        self.crowded || self.damaged.iter().any(|d| d.looks.object || d.looks.nothing())
     }
 }
 
@@ -245,6 +247,10 @@ impl Loader<'_> {
         let from = self.chain.stored.unwrap_or(self.chain.valid);
         self.chain.computed = content.map(|c| line::sum_of(&from, c));
         self.chain.stored = split.map(|(_, sum)| sum);
+        if self.region.damaged.len() >= MAX_NAMED {
+            self.region.crowded = true;
+            return;
+        }
         self.region.damaged.push(DamagedLine {
             line: number,
             offset: raw.offset,
@@ -482,8 +488,9 @@ impl Loader<'_> {
                 self.index.streams[e.stream as usize].mark(e.seqno, e.seqno, &why);
                 batch.odd = true;
                 batch.odd_line = batch.odd_line.or(Some(e.line));
+            } else {
+                self.index.put_id(hash, e.pos);
             }
-            self.index.put_id(hash, e.pos);
         }
         Ok(())
     }
@@ -592,10 +599,11 @@ impl Loader<'_> {
             };
             self.index.objects_damaged = Some(damage(offset, &why));
         }
-        if region.damaged.is_empty() {
+        if region.damaged.is_empty() && self.index.damage.len() < MAX_NAMED {
             self.index.damage.push(damage(offset, why));
         }
-        for d in &region.damaged {
+        let room = MAX_NAMED.saturating_sub(self.index.damage.len());
+        for d in region.damaged.iter().take(room) {
             let why = format!("line {}: {}", d.line, d.why).into();
             let own = d.claim.as_ref().filter(|(name, _)| self.index.names.contains_key(name.as_str()));
             let mut damage = damage(d.offset, &why);

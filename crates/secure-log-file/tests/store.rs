@@ -3,13 +3,10 @@
 
 mod common;
 
-use std::time::Instant;
-
 use common::*;
 use secure_log::Error;
 use secure_log::model::{QueryFilter, Severity, StreamHead};
-use secure_log::store::{ObjectKind, OpenStore, SecureLogStore, Tile};
-use secure_log_file::FileSecureLogStore;
+use secure_log::store::{ObjectKind, SecureLogStore, Tile};
 
 fn bytes_of(path: &std::path::Path) -> Vec<u8> {
     std::fs::read(path).unwrap()
@@ -182,95 +179,4 @@ fn the_worked_example_of_the_readme_is_what_is_written() {
     let readme = include_str!("../README.md");
     let example = readme.split("```json\n").nth(1).unwrap().split("```").next().unwrap();
     assert_eq!(example, written, "README.md should give:\n{written}");
-}
-
-/// `SECURE_LOG_FILE_ENTRIES` sets how many; the figures are printed with `--nocapture`.
-#[test]
-fn a_large_store_opens_again() {
-    let entries: u64 =
-        std::env::var("SECURE_LOG_FILE_ENTRIES").ok().and_then(|n| n.parse().ok()).unwrap_or(100_000);
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("audit.jsonl");
-    let mut store = open(&path).unwrap();
-    let started = Instant::now();
-    let mut heads = [new_stream("a"), new_stream("b")];
-    let mut written = 0;
-    while written < entries {
-        let batch: Vec<_> = heads
-            .iter()
-            .map(|h| {
-                let mut a = rows_after(h.clone(), 500, "web");
-                for row in &mut a.rows {
-                    row.header = vec![row.seqno as u8; 250];
-                    row.payload = Some(vec![row.seqno as u8; 256]);
-                }
-                a
-            })
-            .collect();
-        store.append(&batch, &[], &[]).unwrap();
-        for (head, a) in heads.iter_mut().zip(&batch) {
-            let last = &a.rows[a.rows.len() - 1];
-            (head.seqno, head.entry_hash) = (last.seqno, last.entry_hash);
-        }
-        written += 1000;
-    }
-    let wrote = started.elapsed();
-    store.close().unwrap();
-
-    let before = resident();
-    let started = Instant::now();
-    let mut store = open(&path).unwrap();
-    let opened = started.elapsed();
-    let grown = resident().saturating_sub(before);
-    assert_eq!(store.list_heads(None, 10).unwrap(), heads);
-
-    let started = Instant::now();
-    let mut read = 0;
-    for head in &heads {
-        let mut next = 1;
-        loop {
-            let rows = store.read_rows(&head.stream_id, next, 1000, true).unwrap();
-            let Some(last) = rows.last() else { break };
-            for row in &rows {
-                assert!(
-                    row.header == [row.seqno as u8; 250]
-                        && row.payload.as_deref() == Some(&[row.seqno as u8; 256])
-                );
-            }
-            next = last.seqno + 1;
-            read += rows.len() as u64;
-        }
-    }
-    assert_eq!(read, entries);
-    let read = started.elapsed();
-    let started = Instant::now();
-    let mut cursor = None;
-    let mut found = 0;
-    loop {
-        let filter = QueryFilter { min_severity: Some(Severity::Emergency), ..QueryFilter::default() };
-        let page = store.query(&filter, cursor.as_deref(), 1000).unwrap();
-        found += page.rows.len() as u64;
-        cursor = page.next;
-        if cursor.is_none() {
-            break;
-        }
-    }
-    assert_eq!(found, entries / 8);
-    println!(
-        "{entries} entries, {} MB: written in {wrote:?}, opened in {opened:?} ({} lines/s, {} MB more resident), \
-         read with payloads in {read:?}, scanned in {:?}",
-        std::fs::metadata(&path).unwrap().len() / 1_000_000,
-        (entries as f64 / opened.as_secs_f64()) as u64,
-        grown / 1_000_000,
-        started.elapsed(),
-    );
-    assert!(grown < 100_000_000, "{grown} bytes for {entries} entries");
-    store.close().unwrap();
-    assert!(FileSecureLogStore::open(path.to_str().unwrap()).is_ok());
-}
-
-/// Resident bytes of this process; 0 where the system does not say.
-fn resident() -> u64 {
-    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    statm.split(' ').nth(1).and_then(|n| n.parse::<u64>().ok()).unwrap_or(0) * 4096
 }
