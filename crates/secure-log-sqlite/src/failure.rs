@@ -46,7 +46,8 @@ pub fn from_sqlite(error: rusqlite::Error, at: &At) -> Error {
     let text = message.clone().unwrap_or_else(|| code.to_string());
     let text = format!("SQLite: {text} (code {})", code.extended_code);
     match code.code {
-        ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => at.corrupt(text),
+        // Nothing that we write is too big, so what is says so about itself.
+        ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::TooBig => at.corrupt(text),
         ErrorCode::DiskFull => {
             Error::Storage(format!("disk full: {text}; nothing was written, free space and retry"))
         }
@@ -54,7 +55,6 @@ pub fn from_sqlite(error: rusqlite::Error, at: &At) -> Error {
         ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::AuthorizationForStatementDenied => {
             Error::Denied(text)
         }
-        ErrorCode::TooBig => Error::invalid("rows", text),
         // A statement that the tables do not understand: somebody changed them.
         ErrorCode::Unknown if code.extended_code == rusqlite::ffi::SQLITE_ERROR => {
             at.corrupt(format!("the tables are not as expected: {text}"))

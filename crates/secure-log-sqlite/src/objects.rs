@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 use secure_log::error::{Error, Result};
-use secure_log::limits::{MAX_PAGE_BYTES, MAX_PAGE_ROWS};
+use secure_log::limits::{MAX_BATCH_BYTES, MAX_PAGE_BYTES, MAX_PAGE_ROWS};
 use secure_log::store::{Object, ObjectKind, ObjectWrite};
 
 use crate::failure::{At, from_sqlite};
@@ -17,6 +17,12 @@ fn name(kind: ObjectKind, key: &str) -> String {
 pub fn write(conn: &Connection, write: &ObjectWrite) -> Result<()> {
     let (kind, key) = (write.kind, write.key.as_str());
     let conflict = |reason: &str| Err(Error::conflict(name(kind, key), None, reason));
+    if key.len() + write.value.len() > MAX_BATCH_BYTES {
+        return Err(Error::invalid(
+            "value",
+            format!("{} is larger than {MAX_BATCH_BYTES} bytes", kind.name()),
+        ));
+    }
     if kind.create_only() && write.expected.is_some() {
         return conflict("objects of this kind are created once and never replaced");
     }
