@@ -58,7 +58,8 @@ pub struct Args {
     #[arg(long)]
     pub json: bool,
 
-    /// Measure speed against native code and print a table (see docs/performance.md)
+    /// Measure speed against native code and print a table (see docs/performance.md). ARTIFACT is
+    /// then ../dist/secure-log-sqlite.wasm unless given, CONFIG a directory for the logs
     #[arg(long)]
     pub bench: bool,
 

@@ -101,11 +101,12 @@ pub struct Keys {
 }
 
 impl Keys {
-    /// Labels of all keys in the directory, sorted.
+    /// Labels of all keys in the directory, sorted; a name with an escape in it is left out.
     pub fn labels(&self) -> Vec<String> {
         let files = self.dir.iter().filter_map(|dir| std::fs::read_dir(dir).ok()).flatten().flatten();
         let mut labels: Vec<String> = files
             .filter_map(|file| file.file_name().to_str()?.strip_suffix(".pem").map(str::to_owned))
+            .filter(|label| !label.contains('%'))
             .collect();
         labels.sort();
         labels

@@ -4,6 +4,7 @@
 //! Everything else is the harness: the steps of a run, the experiments that damage copies and
 //! kill writers, and the speed table.
 
+pub mod bench;
 pub mod cli;
 pub mod compiled;
 pub mod events;

@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::{Context, ensure};
 use tempfile::TempDir;
 
+use crate::bench::{self, Sizes};
 use crate::cli::Args;
 use crate::events::Source;
 use crate::host::{Guest, types::Checkpoint};
@@ -22,6 +23,10 @@ use crate::writer;
 /// not be understood or nothing could be started.
 pub fn run(args: &Args) -> anyhow::Result<bool> {
     let path = artifact_path(args)?;
+    if args.bench {
+        let sizes = if args.quick { Sizes::QUICK } else { Sizes::FULL };
+        return bench::run(&path, args.config.as_deref().map(Path::new), sizes);
+    }
     if let Some(stream) = &args.child_writer {
         let config = args.config.as_deref().context("a writer needs a config")?;
         let launcher = launcher(args, &path, Guest { env: environment(args)?, ..Guest::default() })?;
@@ -96,8 +101,16 @@ fn the_log(run: &mut Run, source: &mut Source, scratch: &Path, rounds: u32) -> O
         (false, _) => {
             run.report.section("Experiments, on streams of their own");
             experiments::calls(run, &mut log);
-            run.report
-                .not_checked("a log that was rolled back: a log in memory has no older state to put back");
+            newer = experiments::newer_note(run, &mut log);
+            if let (Some(newer), Some(copied)) = (&newer, &copied) {
+                let launcher = run.launcher.clone();
+                if let Some(mut older) =
+                    run.report.step("open-copy", "Open the copy", |_| launcher.open(copied))
+                {
+                    rolled_back(run, &mut older, newer);
+                    run.report.step("close-copy", "Close the copy", |_| Ok(older.finish()?));
+                }
+            }
         }
     }
     match &copied {
@@ -158,16 +171,17 @@ fn reopened(run: &mut Run, signed: &Checkpoint, newer: Option<&Checkpoint>) -> O
         Ok(())
     })?;
     if let Some(newer) = newer {
-        run.report.step("rollback", "A log that is older than a note it once signed is refused", |note| {
-            note.say(crate::refusals::expect(
-                "a newer note",
-                log.check_against(&newer.note),
-                &["rolled-back"],
-            )?);
-            Ok(())
-        });
+        rolled_back(run, &mut log, newer);
     }
     run.report.step("close-again", "Close it", |_| Ok(log.finish()?))
+}
+
+/// `log` is an older state of the log that signed `newer`.
+fn rolled_back(run: &mut Run, log: &mut Session, newer: &Checkpoint) {
+    run.report.step("rollback", "A log that is older than a note it once signed is found out", |note| {
+        note.say(crate::refusals::expect("a newer note", log.check_against(&newer.note), &["rolled-back"])?);
+        Ok(())
+    });
 }
 
 fn facts(run: &Run, signed: Option<&Checkpoint>, temporary: bool) -> Vec<String> {

@@ -14,7 +14,8 @@ use crate::store_path::StorePath;
 pub(crate) fn artifact_path(args: &Args) -> anyhow::Result<PathBuf> {
     let how =
         "build it with ./scripts/quickstart.sh, in the folder above this one; it puts components into dist/";
-    let path = args.artifact.clone().with_context(|| {
+    let default = args.bench.then(|| PathBuf::from("../dist/secure-log-sqlite.wasm"));
+    let path = args.artifact.clone().or(default).with_context(|| {
         format!("no component given, such as ../dist/secure-log-sqlite.wasm (see --help). If there is none yet, {how}")
     })?;
     ensure!(path.is_file(), "{} is not there: {how}", path.display());

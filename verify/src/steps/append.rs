@@ -63,7 +63,11 @@ pub fn open(run: &mut Run, also: &Path) -> Option<Session> {
 /// Appends all events of the source: some one by one, the rest in batches.
 pub fn feed(run: &mut Run, log: &mut Session, source: &mut Source) -> Option<()> {
     let appended = &mut run.appended;
-    run.report.step("append", "Append events one by one, each durable before its answer", |note| {
+    let durable = match run.store.host_path() {
+        Some(_) => "Append events one by one, each durable before its answer",
+        None => "Append events one by one",
+    };
+    run.report.step("append", durable, |note| {
         let events = source.take(SINGLES)?;
         ensure!(!events.is_empty(), "there are no events to append");
         let began = Instant::now();
@@ -84,7 +88,7 @@ pub fn feed(run: &mut Run, log: &mut Session, source: &mut Source) -> Option<()>
         note.say(rate(events.len() as u64, began));
         Ok(())
     })?;
-    run.report.step("append-batch", "Append the rest in batches: all or nothing, one sync each", |note| {
+    run.report.step("append-batch", "Append the rest in batches, all or nothing", |note| {
         let (began, mut events, mut batches) = (Instant::now(), 0, 0);
         let bar = progress("appending", None);
         loop {
