@@ -3,6 +3,8 @@
 //!
 //! `SECURE_LOG_BLESS=1` writes the examples into the document.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod common;
 
 use std::fmt::Write as _;
@@ -404,9 +406,9 @@ fn standard_tools_verify_an_export_and_refuse_changed_ones() {
     let lines = export(&mut log, &trusted);
     let good = lines.concat();
     let report = standard_tools(&good, &trusted).unwrap();
-    for expected in ["10 entries", "9 payloads", "1 payload kept elsewhere", "1 entry not under a signature"] {
-        assert!(report.contains(expected), "{expected:?} is not in:\n{report}");
-    }
+    let document = std::fs::read_to_string(repository().join("docs/format.md")).unwrap();
+    let command = format!("$ ./scripts/verify-with-standard-tools.py export.jsonl {}\n{report}", trusted[0]);
+    assert!(document.contains(&command), "docs/format.md does not show this:\n{command}");
     both("as it is", &good, &trusted, true);
     let other = vec![log.verifier_key(&mut TestSigner, "other").unwrap()];
     both("with a key that did not sign", &good, &other, false);
@@ -426,7 +428,7 @@ fn standard_tools_verify_an_export_and_refuse_changed_ones() {
         if claim || i + 2 == lines.len() {
             continue;
         }
-        for at in (5..line.len()).step_by(line.len() / 4) {
+        for at in [line.len() / 4, line.len() / 2, line.len() - 20] {
             let mut changed = lines.clone();
             let to = if &line[at..=at] == "A" { "B" } else { "A" };
             changed[i].replace_range(at..=at, to);
@@ -512,16 +514,37 @@ fn standard_tools_hold_a_deprecated_stream_to_its_end() {
     assert!(complaint.contains("doors"), "{complaint}");
 }
 
+/// Who trusts the keys of two logs does not let one of them sign for the other.
+#[test]
+fn standard_tools_do_not_take_the_key_of_another_log() {
+    if !have_tools(&TOOLS) {
+        return;
+    }
+    let mut log = open::<SqliteSecureLogStore>(":memory:");
+    let own = example(&mut log);
+    let checkpoint = log.latest_checkpoint().unwrap().unwrap();
+    let key = VerifierKey::new("example.com/other", TestSigner.public_key("other").unwrap()).unwrap();
+    let text = checkpoint.note.split_once("\n\n").unwrap().0.to_owned() + "\n";
+    let line = key.signature_line(&TestSigner.sign("other", text.as_bytes()).unwrap()).unwrap();
+    let good = export(&mut log, &[]).concat();
+    let quoted = |note: &str| serde_json::to_string(note).unwrap();
+    let other = good.replace(&quoted(&checkpoint.note), &quoted(&format!("{text}\n{line}")));
+    assert_ne!(other, good);
+    let trusted = [own[0].clone(), key.to_string()];
+    let complaint = standard_tools(&other, &trusted).unwrap_err();
+    assert!(complaint.contains("for this log"), "{complaint}");
+    // Beside the log's own signature it is one more.
+    let more = good.replace(&quoted(&checkpoint.note), &quoted(&(checkpoint.note.clone() + &line)));
+    assert!(standard_tools(&more, &trusted).unwrap().contains("2 signatures by trusted keys"));
+}
+
 /// Keys that OpenSSL makes and signs with, one of each algorithm.
 struct OpenSsl(tempfile::TempDir);
 
 impl OpenSsl {
     fn run(&self, arguments: &str) -> Vec<u8> {
-        let output = Command::new("openssl")
-            .args(arguments.split(' '))
-            .current_dir(self.0.path())
-            .output()
-            .unwrap();
+        let output =
+            Command::new("openssl").args(arguments.split(' ')).current_dir(self.0.path()).output().unwrap();
         assert!(output.status.success(), "openssl {arguments}: {}", String::from_utf8_lossy(&output.stderr));
         output.stdout
     }
