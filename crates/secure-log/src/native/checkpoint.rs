@@ -162,9 +162,9 @@ impl<S: SecureLogStore, E: Environment> NativeSecureLog<S, E> {
 
     pub(super) fn do_verify_checkpoint_chain(&mut self, trusted: &[String]) -> Result<CheckpointReport> {
         let trusted = parse_trusted(trusted)?;
-        let origin = self
-            .stored_origin()?
-            .ok_or_else(|| Error::not_found("checkpoint", LOG_STREAM, None, "the log is empty"))?;
+        let Some(origin) = self.stored_origin()? else {
+            return Err(self.without_log()?);
+        };
         let (checkpoints, verified) = self.verify_signatures(&trusted, &origin)?;
         let Some(latest) = checkpoints.last().cloned() else {
             return Err(Error::not_found(
@@ -199,6 +199,21 @@ impl<S: SecureLogStore, E: Environment> NativeSecureLog<S, E> {
             segments,
             entries_covered: covered,
             entries_uncovered: total.saturating_sub(covered),
+        })
+    }
+
+    /// What to say of a store without `_log`: empty, or robbed of it.
+    fn without_log(&mut self) -> Result<Error> {
+        let mut left = None;
+        for kind in ObjectKind::ALL {
+            left = left
+                .or(self.store.last_object(kind, "")?.map(|o| format!("the {} {:?}", kind.name(), o.key)));
+        }
+        left =
+            left.or(self.store.list_heads(None, 1)?.pop().map(|h| format!("the stream {:?}", h.stream_id)));
+        Ok(match left {
+            Some(left) => Error::corrupt(LOG_STREAM, 1, format!("`_log` is missing, while {left} is there")),
+            None => Error::not_found("checkpoint", LOG_STREAM, None, "the log is empty"),
         })
     }
 
