@@ -4,6 +4,7 @@
 //! `cargo run --release -p secure-log-sqlite --example throughput [ROWS] [DIRECTORY]`
 
 use std::error::Error;
+use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, params};
@@ -23,8 +24,8 @@ fn row(seqno: u64) -> Row {
         header: vec![7; 200],
         payload: Some(vec![9; 250]),
         time_ms: 1_700_000_000_000 + seqno,
-        severity: if seqno % 10_000 == 0 { 1 } else { 6 },
-        event_type: if seqno % 50_000 == 0 { "rare".into() } else { format!("type-{}", seqno % 10) },
+        severity: if seqno.is_multiple_of(10_000) { 1 } else { 6 },
+        event_type: if seqno.is_multiple_of(50_000) { "rare".into() } else { format!("type-{}", seqno % 10) },
         producer: format!("device-{}", seqno % 100),
         id: None,
     }
@@ -42,8 +43,8 @@ fn rate(what: &str, rows: u64, took: Duration) {
 fn main() -> Result<(), Box<dyn Error>> {
     let mut args = std::env::args().skip(1);
     let rows: u64 = args.next().map_or(Ok(1_000_000), |n| n.parse())?;
-    let dir = args.next().map_or_else(std::env::temp_dir, Into::into);
-    let dir = dir.join(format!("secure-log-throughput-{}", std::process::id()));
+    let dir = std::path::PathBuf::from(args.next().unwrap_or_else(|| ".".into()));
+    let dir = dir.join(format!("throughput-{:x}", RandomState::new().hash_one(0)));
     std::fs::create_dir(&dir)?;
     let result = run(rows, &dir);
     std::fs::remove_dir_all(&dir)?;
