@@ -28,11 +28,17 @@ unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS
 host_dir="$(target_dir)"
 wasm_dir="$host_dir"
 out=dist
+profile=component
 if [ "$wide" -eq 1 ]; then
     # In a folder of its own: cargo would rebuild everything at each change of flags.
     wasm_dir="$host_dir/wide"
     out=dist/wide
-    CARGO_TARGET_WASM32_WASIP2_RUSTFLAGS+=' -Ctarget-feature=+wide-arithmetic --cfg curve25519_dalek_bits="64"'
+    # For speed, not for size. LLVM 22 miscompiles some patterns of wide multiplication (llvm/llvm-project#199910), so
+    # only the crates that multiply get the feature, and nothing of std is compiled again with it.
+    profile=release
+    export CARGO_PROFILE_RELEASE_LTO=off
+    export RUSTC_WRAPPER="$REPO_ROOT/scripts/wide-rustc.sh"
+    CARGO_TARGET_WASM32_WASIP2_RUSTFLAGS+=' --cfg curve25519_dalek_bits="64"'
 fi
 
 packages=()
@@ -45,9 +51,9 @@ LOGS="$host_dir/build-logs"
 start_step compose-tool "building the composition tool" \
     env CARGO_TARGET_DIR="$host_dir" cargo build -p secure-log-compose
 step "building the components$([ "$wide" -eq 0 ] || printf ' with wide arithmetic') (SQLite takes longest)"
-cargo build --release --target wasm32-wasip2 --target-dir "$wasm_dir" "${packages[@]}"
+cargo build --profile "$profile" --target wasm32-wasip2 --target-dir "$wasm_dir" "${packages[@]}"
 wait_step compose-tool "building the composition tool" || exit 1
 
 step "composing into $out/"
-"$host_dir/debug/secure-log-compose" build --components "$wasm_dir/wasm32-wasip2/release" --out "$out" \
+"$host_dir/debug/secure-log-compose" build --components "$wasm_dir/wasm32-wasip2/$profile" --out "$out" \
     ${compose_flags[@]+"${compose_flags[@]}"}
