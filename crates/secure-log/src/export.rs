@@ -93,9 +93,15 @@ pub struct ExportReport {
     pub payloads_elsewhere: u64,
 }
 
+/// What `_log` says of a stream whose entries are still to come.
+#[derive(Default)]
 struct Pending {
+    /// Size, root, head hash and number of each segment.
     segments: Vec<(u64, Hash, Hash, u64)>,
+    /// Size of the last segment that a checkpoint covers.
     signed: u64,
+    /// Size and head hash at which the stream ended.
+    end: Option<(u64, Hash)>,
 }
 
 /// Checks an export line by line.
@@ -120,6 +126,7 @@ struct Current {
     /// Segments still to come, last first.
     segments: Vec<(u64, Hash, Hash, u64)>,
     signed: u64,
+    end: Option<(u64, Hash)>,
 }
 
 impl ExportVerifier {
@@ -189,13 +196,13 @@ impl ExportVerifier {
         }
         let note = Note::parse(note).map_err(|e| self.bad(e))?;
         let number = self.report.checkpoints + 1;
-        let verified = note.verify(&self.trusted).map_err(|e| match e {
+        let body = CheckpointBody::parse(&note.text).map_err(|e| self.bad(e))?;
+        let verified = note.verify_origin(&body.origin, &self.trusted).map_err(|e| match e {
             Error::Denied(reason) => Error::Denied(format!("checkpoint {number}: {reason}")),
             other => other,
         })?;
         self.verified.trusted += verified.trusted;
         self.verified.unknown += verified.unknown;
-        let body = CheckpointBody::parse(&note.text).map_err(|e| self.bad(e))?;
         if body.origin != self.report.origin {
             return Err(self.bad(format!("the checkpoint is of the log {:?}", body.origin)));
         }
@@ -230,18 +237,29 @@ impl ExportVerifier {
                 format!("segment {id} covers {at} entries, but only {size} are there"),
             ));
         }
+        if let Some((end, head)) = done.end
+            && (size, done.prev) != (end, head)
+        {
+            return Err(Error::corrupt(
+                done.stream_id,
+                size.min(end) + u64::from(size != end),
+                format!(
+                    "`_log` recorded that the stream ended at entry {end}, and here it ends at {size}, or otherwise"
+                ),
+            ));
+        }
         self.report.entries_uncovered += size - done.signed.min(size);
         Ok(())
     }
 
     fn begin_stream(&mut self, stream_id: &str) -> Result<()> {
         self.finish_stream()?;
-        let (mut segments, signed) = match (stream_id, self.report.entries) {
-            (LOG_STREAM, 0) => (Vec::new(), 0),
+        let Pending { mut segments, signed, end } = match (stream_id, self.report.entries) {
+            (LOG_STREAM, 0) => Pending::default(),
             (LOG_STREAM, _) => return Err(self.bad("`_log` must come before the other streams, once")),
             (_, 0) => return Err(self.bad("`_log` must come first")),
             _ => match self.streams.remove(stream_id) {
-                Some(pending) => (pending.segments, pending.signed),
+                Some(pending) => pending,
                 None => {
                     return Err(Error::corrupt(
                         stream_id,
@@ -258,6 +276,7 @@ impl ExportVerifier {
             tree: Frontier::default(),
             segments,
             signed,
+            end,
         });
         Ok(())
     }
@@ -300,6 +319,9 @@ impl ExportVerifier {
                     ));
                 }
             }
+            if header.salt_len != 0 {
+                return corrupt("the record is salted".into());
+            }
             let record = match Record::decode(header.event_type, payload.unwrap_or_default()) {
                 Ok(record) => record,
                 Err(e) => return corrupt(format!("the record is malformed: {e}")),
@@ -326,15 +348,18 @@ impl ExportVerifier {
             _ if number == 1 => corrupt("the log is created by entry 1"),
             Record::StreamCreated { stream_id, .. } => {
                 self.report.streams += 1;
-                match self.streams.insert(stream_id, Pending { segments: Vec::new(), signed: 0 }) {
+                match self.streams.insert(stream_id, Pending::default()) {
                     None => Ok(()),
                     Some(_) => corrupt("the stream is created twice"),
                 }
             }
-            Record::StreamDeprecated { stream_id, .. } => match self.streams.contains_key(&stream_id) {
-                true => Ok(()),
-                false => corrupt("a stream is deprecated that does not exist"),
-            },
+            Record::StreamDeprecated { stream_id, size, head_hash } => {
+                let Some(pending) = self.streams.get_mut(&stream_id).filter(|p| p.end.is_none()) else {
+                    return corrupt("a stream is deprecated that does not exist or already is");
+                };
+                pending.end = Some((size, head_hash));
+                Ok(())
+            }
             Record::SegmentClosed { stream_id, size, root, first_seqno, head_hash } => {
                 let Some(pending) = self.streams.get_mut(&stream_id) else {
                     return corrupt("a segment is closed of a stream that does not exist");
@@ -359,14 +384,12 @@ impl ExportVerifier {
             return Err(self.bad("the export breaks off here: its last line is missing"));
         }
         self.finish_stream()?;
-        if let Some((stream_id, pending)) = self.streams.iter().find(|(_, p)| !p.segments.is_empty()) {
+        let recorded = |p: &Pending| p.segments.last().map_or(0, |s| s.0).max(p.end.map_or(0, |e| e.0));
+        if let Some((stream_id, pending)) = self.streams.iter().find(|(_, p)| recorded(p) > 0) {
             return Err(Error::corrupt(
                 stream_id,
                 1,
-                format!(
-                    "the stream is missing, and `_log` recorded {} segments of it",
-                    pending.segments.len()
-                ),
+                format!("the stream is missing, and `_log` recorded {} entries of it", recorded(pending)),
             ));
         }
         if self.report.checkpoints == 0 {

@@ -257,6 +257,20 @@ impl Note {
     }
 }
 
+impl Note {
+    /// [`verify`](Self::verify), and at least one of the signatures is by a key of the log itself: a
+    /// key that bears its origin as name. Whoever holds the key of another log signs for that one.
+    pub fn verify_origin(&self, origin: &str, trusted: &[VerifierKey]) -> Result<Verified> {
+        let verified = self.verify(trusted)?;
+        let own =
+            |s: &NoteSignature| s.name == origin && trusted.iter().any(|k| k.name == s.name && k.id == s.id);
+        if !self.signatures.iter().any(own) {
+            return Err(Error::Denied(format!("no trusted key of the log {origin:?} signed it")));
+        }
+        Ok(verified)
+    }
+}
+
 /// Body of a C2SP tlog-checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CheckpointBody {

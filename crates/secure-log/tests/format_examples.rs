@@ -512,6 +512,7 @@ fn standard_tools_hold_a_deprecated_stream_to_its_end() {
     lines.remove(last);
     let complaint = standard_tools(&lines.concat(), &trusted).unwrap_err();
     assert!(complaint.contains("doors"), "{complaint}");
+    both("cut below its end", &lines.concat(), &trusted, false);
 }
 
 /// Who trusts the keys of two logs does not let one of them sign for the other.
@@ -533,6 +534,7 @@ fn standard_tools_do_not_take_the_key_of_another_log() {
     let trusted = [own[0].clone(), key.to_string()];
     let complaint = standard_tools(&other, &trusted).unwrap_err();
     assert!(complaint.contains("for this log"), "{complaint}");
+    both("signed by the key of another log", &other, &trusted, false);
     // Beside the log's own signature it is one more.
     let more = good.replace(&quoted(&checkpoint.note), &quoted(&(checkpoint.note.clone() + &line)));
     assert!(standard_tools(&more, &trusted).unwrap().contains("2 signatures by trusted keys"));

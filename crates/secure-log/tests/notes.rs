@@ -44,7 +44,7 @@ fn golden_log_comes_out_byte_for_byte() {
     let signing = signing_key(SKEY);
     let words = "one two three four five six seven eit nain ten ileven twelf threeten fourten fivten";
     let mut tree = Frontier::default();
-    let mut check = |tree: &Frontier| {
+    let check = |tree: &Frontier| {
         let body = CheckpointBody {
             origin: "example.com/log/testdata".into(),
             size: tree.size(),

@@ -230,7 +230,7 @@ impl<S: SecureLogStore, E: Environment> NativeSecureLog<S, E> {
             let corrupt = |reason: String| {
                 Error::corrupt(LOG_STREAM, c.size, format!("checkpoint {}: {reason}", c.number))
             };
-            let verified = Note::parse(&c.note)?.verify(trusted).map_err(|e| match e {
+            let verified = Note::parse(&c.note)?.verify_origin(&c.origin, trusted).map_err(|e| match e {
                 Error::Denied(reason) => Error::Denied(format!("checkpoint {}: {reason}", c.number)),
                 Error::Corrupt(cause) => corrupt(cause.reason),
                 other => other,

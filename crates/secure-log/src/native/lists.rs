@@ -1,6 +1,6 @@
 //! Streams and queries.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use super::*;
 use crate::export::{EXPORT_VERSION, Line};
@@ -217,18 +217,28 @@ impl<S: SecureLogStore, E: Environment> NativeSecureLog<S, E> {
             checkpoints += 1;
             write(&Line::Checkpoint(note).to_text()?)
         })?;
-        let mut heads = vec![self.log_head()?];
+        // The head of `_log` first: what happens meanwhile is after it, and left out.
+        let log_head = self.log_head()?;
+        let mut heads = Vec::new();
         self.all_heads(|_, head| {
-            if head.stream_id != LOG_STREAM {
-                heads.push(head);
-            }
+            heads.push(head);
             Ok(())
         })?;
-        for head in heads {
+        let mut known = HashSet::new();
+        let mut write_entry = |stream_id: &str, row: &Row, header: &HeaderRef<'_>| {
+            verify::check_payload(stream_id, header, row.payload.as_deref())?;
+            entries += 1;
+            write(&Line::entry(&row.header, row.payload.as_deref()).to_text()?)
+        };
+        self.walk(LOG_STREAM, 1, log_head.seqno, true, true, |row, header| {
+            if let Record::StreamCreated { stream_id, .. } = verify::decode_record(row)? {
+                known.insert(stream_id);
+            }
+            write_entry(LOG_STREAM, row, header)
+        })?;
+        for head in heads.iter().filter(|h| known.contains(&h.stream_id)) {
             self.walk(&head.stream_id, 1, head.seqno, true, true, |row, header| {
-                verify::check_payload(&head.stream_id, header, row.payload.as_deref())?;
-                entries += 1;
-                write(&Line::entry(&row.header, row.payload.as_deref()).to_text()?)
+                write_entry(&head.stream_id, row, header)
             })?;
         }
         write(&Line::End { entries, checkpoints }.to_text()?)

@@ -537,3 +537,32 @@ fn an_export_verifies_without_the_log_and_shows_every_change() {
         }
     }
 }
+
+/// Who trusts the keys of two logs does not let one of them sign for the other.
+#[test]
+fn the_key_of_another_log_does_not_count() {
+    use secure_log::note::VerifierKey;
+    use secure_log::signer::CheckpointSigner;
+    use secure_log::store::{ObjectKind, ObjectWrite};
+    let mut log = memory();
+    let mut trusted = sample(&mut log);
+    let note = log.latest_checkpoint().unwrap().unwrap().note;
+    let key = VerifierKey::new("example.com/other", TestSigner.public_key("other").unwrap()).unwrap();
+    trusted.push(key.to_string());
+    log.verify_checkpoint_chain(&trusted).unwrap();
+    let text = note.split_once("\n\n").unwrap().0.to_owned() + "\n";
+    let line = key.signature_line(&TestSigner.sign("other", text.as_bytes()).unwrap()).unwrap();
+    let foreign = format!("{text}\n{line}");
+    let mut proof = log.build_entry_proof("doors", 1).unwrap();
+    proof::verify_entry_proof(&proof, &trusted).unwrap();
+    proof.checkpoint = foreign.clone();
+    assert!(matches!(proof::verify_entry_proof(&proof, &trusted), Err(Error::Denied(_))));
+    let write = ObjectWrite {
+        kind: ObjectKind::Checkpoint,
+        key: format!("{:020}", 2),
+        value: foreign.into_bytes(),
+        expected: None,
+    };
+    log.store_mut().append(&[], &[], &[write]).unwrap();
+    assert!(matches!(log.verify_checkpoint_chain(&trusted), Err(Error::Denied(r)) if r.contains("checkpoint 2")));
+}
