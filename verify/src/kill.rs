@@ -130,7 +130,8 @@ impl Writer {
         self.acks.extend(Ack::parse(line));
     }
 
-    fn last_words(&mut self) -> String {
+    /// Why it ended: its error, or what it wrote to stderr.
+    pub fn last_words(&mut self) -> String {
         let mut text = String::new();
         if let Some(stderr) = &mut self.child.stderr {
             let _ = std::io::Read::read_to_string(stderr, &mut text);

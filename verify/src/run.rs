@@ -1,6 +1,7 @@
 //! One run of the harness, from the first open to the summary.
 
 use std::path::Path;
+use std::time::Instant;
 
 use anyhow::{Context, ensure};
 use tempfile::TempDir;
@@ -10,7 +11,7 @@ use crate::cli::Args;
 use crate::events::Source;
 use crate::host::{Guest, types::Checkpoint};
 use crate::launch::Session;
-use crate::report::Report;
+use crate::report::{Report, duration};
 use crate::setup::{
     artifact_path, default_name, described, described_events, described_keys, environment, keys, launcher,
     run_id, scratch,
@@ -53,7 +54,9 @@ pub fn run(args: &Args) -> anyhow::Result<bool> {
     report.fact("log", described(&store, temporary.is_some()));
     report.fact("key", described_keys(&keys));
     report.fact("events", described_events(args));
+    let began = Instant::now();
     let launcher = launcher(args, &path, guest)?;
+    report.fact("compiled", format!("in {} (kept for the next run)", duration(began.elapsed())));
     let mut run = Run {
         launcher,
         store,

@@ -47,6 +47,7 @@ pub(crate) fn environment(args: &Args) -> anyhow::Result<Vec<(String, String)>> 
 /// Finds or makes the directory of signing keys and lets the guest see it.
 pub(crate) fn keys(args: &Args, store: &StorePath, guest: &mut Guest) -> anyhow::Result<Keys> {
     const DIR: &str = "SECURE_LOG_KEYSTORE_DIR";
+    const GENERATE: &str = "SECURE_LOG_KEYSTORE_GENERATE";
     let get = |guest: &Guest, name: &str| guest.env.iter().find(|(n, _)| n == name).map(|(_, v)| v.clone());
     let algorithm = get(guest, "SECURE_LOG_KEYSTORE_ALG").filter(|alg| !alg.is_empty());
     let default = algorithm.map_or("audit".into(), |alg| format!("audit-{alg}"));
@@ -56,7 +57,9 @@ pub(crate) fn keys(args: &Args, store: &StorePath, guest: &mut Guest) -> anyhow:
         (None, Some(path)) => {
             let mut name = path.as_os_str().to_owned();
             name.push(".keys");
-            guest.env.push(("SECURE_LOG_KEYSTORE_GENERATE".into(), "1".into()));
+            if get(guest, GENERATE).is_none() {
+                guest.env.push((GENERATE.into(), "1".into()));
+            }
             (PathBuf::from(name), true)
         }
         (None, None) => return Ok(Keys { identity, dir: None, ours: false }),

@@ -105,7 +105,7 @@ fn crowd(stack: &Stack, processes: usize, time: Duration) -> Vec<Ack> {
                     let mut acks = Vec::new();
                     while Instant::now() < until {
                         let mut writer = stack.writers().start("crowd", Some(30)).unwrap();
-                        assert!(writer.join().unwrap(), "a writer failed: {:?}", writer.error);
+                        assert!(writer.join().unwrap(), "a writer failed: {}", writer.last_words());
                         acks.append(&mut writer.acks);
                     }
                     acks

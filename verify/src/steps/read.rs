@@ -175,8 +175,11 @@ pub fn whole_chain(log: &mut Session) -> anyhow::Result<String> {
         count(payloads, "payload", "payloads"),
         count(heads.len() as u64, "stream", "streams")
     );
-    if elsewhere + erased > 0 {
-        text += &format!("; {elsewhere} payloads are kept elsewhere, {erased} erased");
+    if elsewhere > 0 {
+        text += &format!("; {} kept elsewhere", count(elsewhere, "payload", "payloads"));
+    }
+    if erased > 0 {
+        text += &format!("; {} erased", count(erased, "payload", "payloads"));
     }
     Ok(text)
 }
