@@ -20,7 +20,8 @@ else
     wasm_cflags="--target=wasm32-wasip2 -isystem $wasm_headers"
 fi
 
-# Small C (-Os): what SQLite does here waits for the disk. No path of this machine in the artifacts: the same sources give the same bytes wherever they are built.
+# No path of this machine in the artifacts: the same sources give the same bytes wherever they are built.
+# Small C (-Os): SQLite mostly waits for the disk.
 cargo_home="${CARGO_HOME:-$HOME/.cargo}"
 export CARGO_TARGET_WASM32_WASIP2_RUSTFLAGS="--remap-path-prefix=$cargo_home=/cargo --remap-path-prefix=$REPO_ROOT=/secure-log"
 export CFLAGS_wasm32_wasip2="$wasm_cflags -Os -ffile-prefix-map=$cargo_home=/cargo -ffile-prefix-map=$REPO_ROOT=/secure-log"

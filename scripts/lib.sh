@@ -212,7 +212,15 @@ _last_line() {
     tail -c 400 "$1" 2>/dev/null | tr '\r' '\n' | grep -v '^ *$' | tail -n 1 | cut -c 1-90 || true
 }
 
-# Where cargo puts the output of verify/, a workspace of its own.
+# Where cargo puts the output of verify/, a workspace of its own; never where this one builds: cargo would let one wait
+# for the other.
 verify_target_dir() {
-    if [ -n "${CARGO_TARGET_DIR:-}" ]; then target_dir; else printf '%s\n' "$REPO_ROOT/verify/target"; fi
+    if [ -n "${CARGO_TARGET_DIR:-}" ]; then
+        printf '%s/verify\n' "$(target_dir)"
+    else
+        printf '%s/verify/target\n' "$REPO_ROOT"
+    fi
 }
+
+# in_verify COMMAND...: runs it in verify/, with that workspace's own output folder.
+in_verify() { (cd "$REPO_ROOT/verify" && CARGO_TARGET_DIR="$(verify_target_dir)" "$@"); }

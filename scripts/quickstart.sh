@@ -41,14 +41,13 @@ write_events() {
     say "    the entries: $source, $(wc -l <"$into" | tr -d ' ') lines"
 }
 
-build_harness() { (cd verify && cargo build --release); }
 
 # harness STACK STORE: runs in the open, so that one sees the steps.
 harness() {
     local stack="$1" store="$2" began=$SECONDS
     step "a log in $store, written by dist/$stack.wasm"
     say "    cd verify && cargo run --release -- ../dist/$stack.wasm $store --events $work/events.log"
-    (cd verify && cargo run --quiet --release -- "../dist/$stack.wasm" "$store" --events "$work/events.log") ||
+    in_verify cargo run --quiet --release -- "../dist/$stack.wasm" "$store" --events "$work/events.log" ||
         die "the harness failed on dist/$stack.wasm; its output above says at which step"
     say "    done: $stack ($((SECONDS - began)) s)"
 }
@@ -60,7 +59,7 @@ if [ ! -x "$(verify_target_dir)/release/secure-log-verify" ] || [ ! -e dist/secu
 fi
 
 # The harness needs nothing of the wasm toolchain, so it compiles beside everything else.
-start_step harness "compiling the harness (wasmtime, the runtime that hosts the components)" build_harness
+start_step harness "compiling the harness (wasmtime, the runtime that hosts the components)" in_verify cargo build --release
 run_step toolchain "setting up the wasm toolchain" ./scripts/setup-toolchain.sh
 run_step components "building the components and composing them into dist/" ./scripts/build-components.sh --quiet
 grep -E '^dist/[^/]*\.wasm' "$LOGS/components.log" | sed 's/^/    /' >&2

@@ -75,9 +75,12 @@ suite() {
     clippy-wasm) clippy_wasm ;;
     unit-build) cargo test --workspace --no-run ;;
     unit) cargo test --workspace --no-fail-fast ;;
-    harness-clippy) cd verify && cargo clippy --release --all-targets -- -D warnings ;;
-    harness-build) cd verify && cargo test --release --no-run && cargo build --release ;;
-    harness) cd verify && cargo test --release --no-fail-fast ;;
+    harness-clippy) in_verify cargo clippy --release --all-targets -- -D warnings ;;
+    harness-build)
+        in_verify cargo build --release
+        in_verify cargo test --release --no-run
+        ;;
+    harness) in_verify cargo test --release --no-fail-fast ;;
     tools) install_tools ;;
     deny) deny ;;
     wac) documented_wac_commands ;;
@@ -86,6 +89,7 @@ suite() {
     *) die "there is no suite '$1'" ;;
     esac
 }
+
 
 clippy_wasm() {
     # shellcheck source=scripts/env.sh
