@@ -1,5 +1,7 @@
 //! The log over the SQLite store.
 
+#![allow(clippy::unwrap_used, reason = "a failed expectation ends the test")]
+
 mod common;
 mod suite;
 

@@ -1,5 +1,7 @@
 //! Signed notes and checkpoints against `signed_note` and a whole log that somebody else made.
 
+#![allow(clippy::unwrap_used, reason = "a failed expectation ends the test")]
+
 use ed25519_dalek::{Signer, SigningKey};
 use secure_log::Error;
 use secure_log::model::Hash;

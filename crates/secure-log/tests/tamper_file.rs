@@ -1,5 +1,7 @@
 //! Someone with write access to the files of the file store: every byte, flipped.
 
+#![allow(clippy::unwrap_used, reason = "a failed expectation ends the test")]
+
 mod common;
 
 use std::path::{Path, PathBuf};

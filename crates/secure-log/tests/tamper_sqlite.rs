@@ -1,5 +1,7 @@
 //! Someone with write access to the database: what each change looks like to whoever verifies.
 
+#![allow(clippy::unwrap_used, reason = "a failed expectation ends the test")]
+
 mod common;
 
 use std::path::{Path, PathBuf};

@@ -2,6 +2,8 @@
 //!
 //! The vectors are transparency-dev/merkle's; `SECURE_LOG_VECTORS` names the folder that holds them.
 
+#![allow(clippy::unwrap_used, reason = "a failed expectation ends the test")]
+
 use std::path::PathBuf;
 
 use base64::Engine as _;

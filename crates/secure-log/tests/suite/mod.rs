@@ -564,5 +564,7 @@ fn the_key_of_another_log_does_not_count() {
         expected: None,
     };
     log.store_mut().append(&[], &[], &[write]).unwrap();
-    assert!(matches!(log.verify_checkpoint_chain(&trusted), Err(Error::Denied(r)) if r.contains("checkpoint 2")));
+    assert!(
+        matches!(log.verify_checkpoint_chain(&trusted), Err(Error::Denied(r)) if r.contains("checkpoint 2"))
+    );
 }
