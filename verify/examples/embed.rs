@@ -33,7 +33,8 @@ pub fn main() -> wasmtime::Result<()> {
     let (log, checkpoint) = (graph.secure_log_log_log(), graph.secure_log_log_checkpoint());
 
     log.call_open(&mut store, "/data/audit.db")??;
-    let entry = log.call_append(&mut store, "doors", "opened", Severity::Notice, "controller-7", b"front door")??;
+    let entry =
+        log.call_append(&mut store, "doors", "opened", Severity::Notice, "controller-7", b"front door")??;
     let segment = log.call_close_segment(&mut store, "doors")??;
     let signed = checkpoint.call_sign_segment(&mut store, "audit", segment.segment_id)??;
     let key = checkpoint.call_get_verifier_key(&mut store, "audit")??;
