@@ -99,8 +99,8 @@ clippy_wasm() {
     for manifest in components/*/Cargo.toml; do
         packages+=(-p "$(sed -n 's/^name = "\(.*\)"/\1/p' "$manifest" | head -n 1)")
     done
-    # In release, so that SQLite is not compiled once more.
-    cargo clippy --release --target wasm32-wasip2 "${packages[@]}" -- -D warnings
+    # In the profile of the components, so that SQLite is not compiled once more.
+    cargo clippy --profile component --target wasm32-wasip2 "${packages[@]}" -- -D warnings
 }
 
 # --- tools --------------------------------------------------------------------------------------------------
