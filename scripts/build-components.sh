@@ -54,6 +54,13 @@ step "building the components$([ "$wide" -eq 0 ] || printf ' with wide arithmeti
 cargo build --profile "$profile" --target wasm32-wasip2 --target-dir "$wasm_dir" "${packages[@]}"
 wait_step compose-tool "building the composition tool" || exit 1
 
+if [ "$wide" -eq 0 ]; then
+    if have wasm-opt; then
+        compose_flags+=(--wasm-opt wasm-opt)
+    else
+        say "    wasm-opt is missing (package binaryen): the artifacts stay a sixth larger"
+    fi
+fi
 step "composing into $out/"
 "$host_dir/debug/secure-log-compose" build --components "$wasm_dir/wasm32-wasip2/$profile" --out "$out" \
     ${compose_flags[@]+"${compose_flags[@]}"}

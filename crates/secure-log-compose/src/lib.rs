@@ -9,5 +9,6 @@ pub mod files;
 pub mod imports;
 pub mod plug;
 pub mod seal;
+pub mod shrink;
 pub mod stacks;
 pub mod world;

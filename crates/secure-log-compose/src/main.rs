@@ -14,6 +14,7 @@ use secure_log_compose::{
     imports::{Outline, check_golden},
     plug::{Part, plug},
     seal::seal_environment,
+    shrink::shrink,
     stacks::{Component, Stacks},
     world::Worlds,
 };
@@ -30,6 +31,7 @@ options of build:
   --wit DIR          the WIT package that declares the worlds (default: wit)
   --golden DIR       the golden lists of imports (default: tests/golden)
   --out DIR          where the artifacts go (default: dist)
+  --wasm-opt FILE    make the components smaller with binaryen's wasm-opt
   --bless            write the golden lists instead of comparing with them
   --quiet            print sizes without the imports
 ";
@@ -81,6 +83,7 @@ struct Build {
     wit: PathBuf,
     golden: PathBuf,
     out: PathBuf,
+    wasm_opt: Option<PathBuf>,
     bless: bool,
     quiet: bool,
 }
@@ -94,6 +97,7 @@ impl Build {
             wit: "wit".into(),
             golden: "tests/golden".into(),
             out: "dist".into(),
+            wasm_opt: None,
             bless: false,
             quiet: false,
         };
@@ -105,6 +109,7 @@ impl Build {
                 Arg::Long("wit") => build.wit = path(args.value()?),
                 Arg::Long("golden") => build.golden = path(args.value()?),
                 Arg::Long("out") => build.out = path(args.value()?),
+                Arg::Long("wasm-opt") => build.wasm_opt = Some(path(args.value()?)),
                 Arg::Long("bless") => build.bless = true,
                 Arg::Long("quiet") => build.quiet = true,
                 Arg::Value(value) => bail!("`{}` is one word too many\n\n{USAGE}", value.string()?),
@@ -152,6 +157,14 @@ impl Build {
 
     /// Makes a component ready for composition, as `components/<name>.wasm` in the output.
     fn component(&self, name: &str, from: &Component, bytes: &[u8], ambient: &[String]) -> Result<Vec<u8>> {
+        let smaller;
+        let bytes = match &self.wasm_opt {
+            Some(wasm_opt) => {
+                smaller = shrink(name, bytes, wasm_opt, &self.components.join("shrunk"))?;
+                &smaller
+            }
+            None => bytes,
+        };
         let sealed;
         let bytes = if from.no_environment {
             sealed = seal_environment(Part { name, bytes })?;
