@@ -237,6 +237,11 @@ impl log::Guest for CoreComponent {
         Ok(proof::verify_consistency_proof(&proof.try_into()?, &from, &to)?)
     }
 
+    fn export_log(keys: Vec<w::VerifierKey>, cursor: Option<String>) -> Result<w::ExportPage, w::LogError> {
+        let page = run(|log| log.export_page(&keys, cursor.as_deref()))?;
+        Ok(w::ExportPage { lines: page.lines, next: page.next })
+    }
+
     fn backup(config: String) -> Result<(), w::LogError> {
         run(|log| log.backup(&config))
     }

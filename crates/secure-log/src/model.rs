@@ -198,6 +198,15 @@ pub struct QueryPage {
     pub next: Option<String>,
 }
 
+/// One page of an export.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExportPage {
+    /// Whole lines.
+    pub lines: String,
+    /// Pass as cursor to go on; `None` at the end.
+    pub next: Option<String>,
+}
+
 /// What a verification looked at; only returned when all of it held.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VerifyReport {

@@ -63,6 +63,24 @@ pub trait SecureLog {
         to_size: u64,
     ) -> Result<ConsistencyProof>;
 
+    /// The whole log as lines of text, a page at a time; `keys` are the verifier keys to name in it.
+    fn export_page(&mut self, keys: &[String], cursor: Option<&str>) -> Result<ExportPage>;
+    /// All pages of an export.
+    fn export(&mut self, keys: &[String], mut write: impl FnMut(&str) -> Result<()>) -> Result<()>
+    where
+        Self: Sized,
+    {
+        let mut cursor = None;
+        loop {
+            let page = self.export_page(keys, cursor.as_deref())?;
+            write(&page.lines)?;
+            cursor = page.next;
+            if cursor.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
     /// Makes a consistent copy while open.
     fn backup(&mut self, config: &str) -> Result<()>;
 

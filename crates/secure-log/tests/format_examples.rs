@@ -57,8 +57,8 @@ fn example<S: SecureLogStore>(log: &mut Log<S>) -> Vec<String> {
 
 fn export<S: SecureLogStore>(log: &mut Log<S>, keys: &[String]) -> Vec<String> {
     let mut lines = Vec::new();
-    log.export(keys, |line| {
-        lines.push(line.to_owned());
+    log.export(keys, |page| {
+        lines.extend(page.split_inclusive('\n').map(str::to_owned));
         Ok(())
     })
     .unwrap();

@@ -1,9 +1,8 @@
 //! Streams and queries.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
 use super::*;
-use crate::export::{EXPORT_VERSION, Line};
 use crate::limits::MAX_PAGE_ROWS;
 use crate::record::decode_pointer;
 use crate::store::{Object, ObjectKind};
@@ -197,51 +196,6 @@ impl<S: SecureLogStore, E: Environment> NativeSecureLog<S, E> {
             .map(|found| verify::to_entry(&found.stream_id, found.row))
             .collect::<Result<_>>()?;
         Ok(QueryPage { entries, next: page.next })
-    }
-}
-
-impl<S: SecureLogStore, E: Environment> NativeSecureLog<S, E> {
-    /// Writes the whole log as an export, line by line, checking the chain and the payloads on the
-    /// way. `keys` are the verifier keys to name in it.
-    pub fn export(&mut self, keys: &[String], mut write: impl FnMut(&str) -> Result<()>) -> Result<()> {
-        let origin = self.stored_origin()?.ok_or_else(|| {
-            Error::not_found("stream", LOG_STREAM, None, "the log is empty: there is nothing to export")
-        })?;
-        write(&Line::SecureLogExport { version: EXPORT_VERSION, origin }.to_text()?)?;
-        for key in keys {
-            write(&Line::Key(key.clone()).to_text()?)?;
-        }
-        let (mut entries, mut checkpoints) = (0, 0);
-        self.objects(ObjectKind::Checkpoint, "", |_, object| {
-            let note = checkpoint::to_checkpoint(object)?.note;
-            checkpoints += 1;
-            write(&Line::Checkpoint(note).to_text()?)
-        })?;
-        // The head of `_log` first: what happens meanwhile is after it, and left out.
-        let log_head = self.log_head()?;
-        let mut heads = Vec::new();
-        self.all_heads(|_, head| {
-            heads.push(head);
-            Ok(())
-        })?;
-        let mut known = HashSet::new();
-        let mut write_entry = |stream_id: &str, row: &Row, header: &HeaderRef<'_>| {
-            verify::check_payload(stream_id, header, row.payload.as_deref())?;
-            entries += 1;
-            write(&Line::entry(&row.header, row.payload.as_deref()).to_text()?)
-        };
-        self.walk(LOG_STREAM, 1, log_head.seqno, true, true, |row, header| {
-            if let Record::StreamCreated { stream_id, .. } = verify::decode_record(row)? {
-                known.insert(stream_id);
-            }
-            write_entry(LOG_STREAM, row, header)
-        })?;
-        for head in heads.iter().filter(|h| known.contains(&h.stream_id)) {
-            self.walk(&head.stream_id, 1, head.seqno, true, true, |row, header| {
-                write_entry(&head.stream_id, row, header)
-            })?;
-        }
-        write(&Line::End { entries, checkpoints }.to_text()?)
     }
 }
 

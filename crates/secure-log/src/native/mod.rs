@@ -2,6 +2,7 @@
 
 mod append;
 mod checkpoint;
+mod export;
 mod lists;
 mod segment;
 mod tiles;
@@ -302,6 +303,10 @@ impl<S: SecureLogStore, E: Environment> SecureLog for NativeSecureLog<S, E> {
         to_size: u64,
     ) -> Result<ConsistencyProof> {
         self.do_build_consistency_proof(stream_id, from_size, to_size)
+    }
+
+    fn export_page(&mut self, keys: &[String], cursor: Option<&str>) -> Result<ExportPage> {
+        self.do_export_page(keys, cursor)
     }
 
     fn backup(&mut self, config: &str) -> Result<()> {

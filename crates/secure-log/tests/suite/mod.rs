@@ -493,8 +493,8 @@ fn an_export_verifies_without_the_log_and_shows_every_change() {
     let mut log = memory();
     let trusted = sample(&mut log);
     let mut lines: Vec<String> = Vec::new();
-    log.export(&trusted, |line| {
-        lines.push(line.trim_end().to_owned());
+    log.export(&trusted, |page| {
+        lines.extend(page.lines().map(str::to_owned));
         Ok(())
     })
     .unwrap();
@@ -507,6 +507,9 @@ fn an_export_verifies_without_the_log_and_shows_every_change() {
     assert_eq!((report.entries, report.streams, report.segments, report.checkpoints), (21, 2, 2, 1));
     assert_eq!((report.payloads_checked, report.payloads_elsewhere, report.entries_uncovered), (20, 1, 4));
 
+    for bad in ["", "x", "5:1:0:0:_log", "5:1:0:1:", "05:1:0:1:_log"] {
+        assert!(matches!(log.export_page(&[], Some(bad)), Err(Error::Invalid(_))), "{bad:?}");
+    }
     let other = vec![log.verifier_key(&mut TestSigner, "other").unwrap()];
     assert!(matches!(check(&lines, &other), Err(Error::Denied(_))));
     for i in 0..lines.len() {
