@@ -20,8 +20,8 @@ mod bindings {
 pub use bindings::secure_log::log::types;
 use types::{
     AppendResult, Checkpoint, CheckpointReport, ConsistencyProof, Entry, EntryHeader, EntryProof, Event,
-    InclusionProof, Page, QueryFilter, QueryPage, Segment, SegmentsReport, Severity, StreamHead, StreamInfo,
-    Tier, VerifyReport,
+    ExportPage, InclusionProof, Page, QueryFilter, QueryPage, Segment, SegmentsReport, Severity, StreamHead,
+    StreamInfo, Tier, VerifyReport,
 };
 
 /// The engine settings of everything that runs or precompiles a component: artifacts compiled
@@ -91,8 +91,14 @@ impl Artifact {
         types::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state).map_err(anyhow::Error::msg)?;
         let mut store = Store::new(&self.engine, State::new(guest)?);
         store.limiter(|state| &mut state.memory);
-        let world = bindings::ComposedSqlite::instantiate(&mut store, &self.component, &linker)
-            .map_err(|e| anyhow::anyhow!("{} cannot be instantiated: {e:?}", self.path.display()))?;
+        let world =
+            bindings::ComposedSqlite::instantiate(&mut store, &self.component, &linker).map_err(|e| {
+                anyhow::anyhow!(
+                    "{} cannot be instantiated: {e:#}. If it is older than wit/, build it again \
+                 (scripts/build-components.sh)",
+                    self.path.display()
+                )
+            })?;
         Ok(Hosted { store, world })
     }
 }
@@ -239,6 +245,8 @@ exports! {
     build_consistency_proof(stream: &str, from: u64, to: u64) -> ConsistencyProof = secure_log_log_log.call_build_consistency_proof;
     /// `log.verify-consistency-proof`.
     verify_consistency_proof(proof: &ConsistencyProof, from_root: &[u8], to_root: &[u8]) -> () = secure_log_log_log.call_verify_consistency_proof;
+    /// `log.export-log`.
+    export_log(keys: &[String], cursor: Option<&str>) -> ExportPage = secure_log_log_log.call_export_log;
     /// `log.backup`.
     backup(config: &str) -> () = secure_log_log_log.call_backup;
 

@@ -306,6 +306,11 @@ pub fn all() -> Vec<Refusal> {
     );
     add("compare with a note that is none", INVALID, Box::new(|log, _| log.check_against("not a note")));
     add("decode a header that is none", INVALID, Box::new(|log, _| log.decode_header(&[0xff; 40]).map(drop)));
+    add(
+        "export cursor that no page gave",
+        INVALID,
+        Box::new(|log, _| log.export_log(&[], Some("no such cursor")).map(drop)),
+    );
     add("copy to nowhere", INVALID, Box::new(|log, _| log.backup("")));
     all
 }
