@@ -38,6 +38,10 @@ pub struct Args {
     #[arg(long, value_name = "KEY")]
     pub trust: Vec<String>,
 
+    /// Keep the export of the log as FILE: one text file that anybody can verify (docs/format.md)
+    #[arg(long, value_name = "FILE")]
+    pub export: Option<PathBuf>,
+
     /// How many writers to kill
     #[arg(long, value_name = "N", default_value_t = 5)]
     pub kill_rounds: u32,

@@ -67,7 +67,7 @@ pub fn run(args: &Args) -> anyhow::Result<bool> {
         appended: Appended::default(),
     };
     run.report.section("The log");
-    let signed = the_log(&mut run, &mut source, &scratch_dir, args.kill_rounds);
+    let signed = the_log(&mut run, &mut source, &scratch_dir, args);
     if signed.is_none() && run.report.failures() > 0 {
         run.report.not_checked("whatever follows the step that failed and depends on it");
     }
@@ -76,7 +76,7 @@ pub fn run(args: &Args) -> anyhow::Result<bool> {
 }
 
 /// Everything that happens to the log, and to its copy. Gives the last checkpoint of the log.
-fn the_log(run: &mut Run, source: &mut Source, scratch: &Path, rounds: u32) -> Option<Checkpoint> {
+fn the_log(run: &mut Run, source: &mut Source, scratch: &Path, args: &Args) -> Option<Checkpoint> {
     let mut log = append::open(run, scratch)?;
     append::feed(run, &mut log, source)?;
     read::entries(run, &mut log)?;
@@ -86,6 +86,8 @@ fn the_log(run: &mut Run, source: &mut Source, scratch: &Path, rounds: u32) -> O
     prove::proofs(run, &mut log, &segment);
     let signed = sign::checkpoints(run, &mut log, &segment)?;
     copy::notes(run, &mut log, &signed, scratch);
+    let export = args.export.clone().unwrap_or_else(|| scratch.join("export.jsonl"));
+    copy::export(run, &mut log, &export);
     let copied = copy::backup(run, &mut log, scratch);
     let on_disk = run.store.host_path().is_some();
 
@@ -119,9 +121,9 @@ fn the_log(run: &mut Run, source: &mut Source, scratch: &Path, rounds: u32) -> O
     match &copied {
         Some(copied) => {
             experiments::forgeries(run, copied, scratch);
-            match rounds {
+            match args.kill_rounds {
                 0 => run.report.not_checked("killed writers (--kill-rounds 0)"),
-                _ => experiments::kills(run, copied, rounds),
+                rounds => experiments::kills(run, copied, rounds),
             }
             if !on_disk {
                 run.report.not_checked(

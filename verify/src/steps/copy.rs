@@ -1,8 +1,11 @@
 //! Copies: made while the log is open, and as good as the log.
 
+use std::fs::File;
+use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::path::Path;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
+use secure_log::export::{ExportReport, ExportVerifier};
 
 use super::{Run, read};
 use crate::host::types::Checkpoint;
@@ -36,6 +39,59 @@ pub fn backup(run: &mut Run, log: &mut Session, dir: &Path) -> Option<StorePath>
         other.finish()?;
         Ok(copy)
     })
+}
+
+/// Writes the whole log as one file and verifies that, without the log; with one byte changed it is
+/// refused.
+pub fn export(run: &mut Run, log: &mut Session, file: &Path) -> Option<()> {
+    let trusted = &run.trusted;
+    run.report.step("export", "Export the log as one file; it verifies on its own", |note| {
+        let create = || File::create(file).with_context(|| format!("cannot write {}", file.display()));
+        let mut out = BufWriter::new(create()?);
+        let mut cursor: Option<String> = None;
+        loop {
+            let page = log.export_log(trusted, cursor.as_deref())?;
+            out.write_all(page.lines.as_bytes())?;
+            match page.next {
+                Some(next) => cursor = Some(next),
+                None => break,
+            }
+        }
+        out.into_inner()?.sync_all()?;
+        let lines = || -> anyhow::Result<_> { Ok(BufReader::new(File::open(file)?).lines()) };
+        let report = verify_export(lines()?, trusted)?;
+        note.say(format!(
+            "{} entries and {} payloads in {} streams under {} checkpoints, {} bytes",
+            report.entries,
+            report.payloads_checked,
+            report.streams,
+            report.checkpoints,
+            std::fs::metadata(file)?.len()
+        ));
+        let changed = lines()?.map(|line| {
+            let line = line?;
+            Ok(match line.strip_prefix("{\"entry\":{\"header\":\"r") {
+                Some(rest) => format!("{{\"entry\":{{\"header\":\"s{rest}"),
+                None => line,
+            })
+        });
+        match verify_export(changed, trusted) {
+            Err(error) => note.say(format!("with a byte changed: {error:#}")),
+            Ok(_) => bail!("the export verifies with a byte changed"),
+        }
+        Ok(())
+    })
+}
+
+fn verify_export(
+    lines: impl Iterator<Item = std::io::Result<String>>,
+    trusted: &[String],
+) -> anyhow::Result<ExportReport> {
+    let mut verifier = ExportVerifier::new(trusted)?;
+    for line in lines {
+        verifier.line(&line?)?;
+    }
+    Ok(verifier.finish()?)
 }
 
 /// Compares the log with notes: its own hold, those of another log do not.
