@@ -41,7 +41,6 @@ write_events() {
     say "    the entries: $source, $(wc -l <"$into" | tr -d ' ') lines"
 }
 
-
 # harness STACK STORE: runs in the open, so that one sees the steps.
 harness() {
     local stack="$1" store="$2" began=$SECONDS

@@ -239,7 +239,7 @@ main() {
     # Optional: without it the artifacts are a sixth larger.
     if ! have wasm-opt && have apt-get; then
         step "getting wasm-opt (binaryen), which makes the artifacts smaller"
-        apt_install binaryen
+        (apt_install binaryen) || say "    going on without it"
     fi
     if wasm_target_ready && c_ready; then
         say "    everything is there already"

@@ -90,7 +90,6 @@ suite() {
     esac
 }
 
-
 clippy_wasm() {
     # shellcheck source=scripts/env.sh
     . scripts/env.sh
