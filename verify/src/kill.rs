@@ -108,6 +108,11 @@ impl Writer {
         Ok(std::mem::take(&mut self.acks))
     }
 
+    /// Whether it still runs.
+    pub fn runs(&mut self) -> anyhow::Result<bool> {
+        Ok(self.child.try_wait()?.is_none())
+    }
+
     /// Waits for it to end by itself. True if it ended well.
     pub fn join(&mut self) -> anyhow::Result<bool> {
         self.drain();

@@ -56,24 +56,29 @@ fn killed_writers_without_a_host_lock_are_followed_when_their_lease_has_run_out(
 #[test]
 fn stopped_holder_is_superseded_and_told_so_when_it_goes_on() {
     for names in STACKS {
-        let stack = Stack::new(names, false, &[LEASE, "wait-ms=20000"]);
+        // Longer than a slow disk keeps the new holder silent, or the old one takes the store back.
+        let stack = Stack::new(names, false, &["lease-ms=1500", "wait-ms=4000"]);
         let mut holder = stack.writers().start("old", None).unwrap();
         holder.wait_for_acks(20).unwrap();
         send(holder.id(), Signal::STOP);
-        std::thread::sleep(Duration::from_millis(500));
         let mut next = stack.open();
-        for _ in 0..20 {
-            next.append("new", "t", Severity::Notice, "p", b"after the takeover").unwrap();
-        }
+        let mut append =
+            || next.append("new", "t", Severity::Notice, "p", b"after the takeover").unwrap().seqno;
+        while append() < 20 {}
         send(holder.id(), Signal::CONT);
-        // The old one finds out at its next append.
+        // The old one finds out at its next append, and gives up when its wait is over.
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let mut last = 0;
+        while holder.runs().unwrap() {
+            assert!(Instant::now() < deadline, "{}: the superseded holder goes on", names.0);
+            last = append();
+        }
         assert!(!holder.join().unwrap(), "{}: the superseded holder ended well", names.0);
         let error = holder.error.clone().unwrap_or_default();
         assert!(error.starts_with("busy "), "{}: {error:?}", names.0);
-        for _ in 0..20 {
-            next.append("new", "t", Severity::Notice, "p", b"after the old one woke up").unwrap();
-        }
-        assert_eq!(next.head("new").unwrap().unwrap().seqno, 40);
+        assert!(append() > last);
+        let last = append();
+        assert_eq!(next.head("new").unwrap().unwrap().seqno, last);
         next.finish().unwrap();
         all_there(&stack, &holder.acks);
     }
