@@ -1,0 +1,57 @@
+//! The conformance suites on components: every store and every keystore, through the exports that
+//! the core uses.
+
+mod keystore;
+mod store;
+
+use std::path::{Path, PathBuf};
+
+use wasmtime::Store;
+use wasmtime::component::{Component, Linker, ResourceTable};
+use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+
+/// What one instance of a provider sees.
+pub struct Host {
+    wasi: WasiCtx,
+    table: ResourceTable,
+}
+
+impl WasiView for Host {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+/// A compiled provider component.
+pub struct Provider {
+    engine: wasmtime::Engine,
+    component: Component,
+}
+
+impl Provider {
+    pub fn load(name: &str) -> Self {
+        let path = PathBuf::from("../dist/components").join(name);
+        assert!(path.exists(), "{} is missing: run scripts/build-components.sh", path.display());
+        let engine = wasmtime::Engine::new(&secure_log_verify::host::engine_config()).expect("an engine");
+        let component = Component::from_file(&engine, &path).expect("a component");
+        Self { engine, component }
+    }
+
+    /// A linker with WASI, and a store whose guest sees `directory` under its own name.
+    pub fn host(&self, directory: Option<&Path>, env: &[(&str, &str)]) -> (Linker<Host>, Store<Host>) {
+        let mut linker = Linker::new(&self.engine);
+        wasmtime_wasi::p2::add_to_linker_sync(&mut linker).expect("WASI links");
+        let mut wasi = WasiCtxBuilder::new();
+        wasi.allow_blocking_current_thread(true).envs(env).inherit_stderr();
+        if let Some(directory) = directory {
+            let name = directory.to_str().expect("a path in UTF-8");
+            wasi.preopened_dir(directory, name, FsPerms::ReadWrite).expect("the directory opens");
+        }
+        let host = Host { wasi: wasi.build(), table: ResourceTable::new() };
+        (linker, Store::new(&self.engine, host))
+    }
+
+    pub fn component(&self) -> &Component {
+        &self.component
+    }
+}
