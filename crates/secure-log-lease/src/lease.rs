@@ -295,7 +295,22 @@ fn parse_name(name: &str) -> Option<(u64, bool)> {
     Some((digits.parse().ok().filter(|_| plain)?, done))
 }
 
+/// How often a listing is begun anew because numbers were pruned under it.
+const LISTINGS: u32 = 100;
+
 fn list(dir: &Path) -> io::Result<Seen> {
+    // WASI hosts look at each name they list, and fail when another process has just pruned it. Only
+    // old numbers are pruned, so a later listing tells as much.
+    for _ in 1..LISTINGS {
+        match list_once(dir) {
+            Err(e) if e.kind() == ErrorKind::NotFound && dir.is_dir() => {}
+            done => return done,
+        }
+    }
+    list_once(dir)
+}
+
+fn list_once(dir: &Path) -> io::Result<Seen> {
     let mut names = Vec::new();
     for entry in fs::read_dir(dir)? {
         let name = entry?.file_name();

@@ -426,11 +426,6 @@ impl<S: SecureLogStore, E: Environment> NativeSecureLog<S, E> {
             match error {
                 // Also where an earlier attempt took effect and its answer was lost.
                 Error::Conflict(_) => return self.landed(appends),
-                // The store may have been lost to another process in the middle of the write.
-                Error::Busy(_) => match self.landed(appends) {
-                    Ok(true) => return Ok(true),
-                    _ => return Err(error),
-                },
                 Error::Unavailable(_) => {
                     if let Ok(true) = self.landed(appends) {
                         return Ok(true);
