@@ -59,7 +59,7 @@ pub fn root(nodes: &mut dyn Nodes, size: u64) -> Result<Hash> {
     range_root(nodes, 0, size)
 }
 
-/// PATH(index, D[size]) of RFC 6962 §2.1.1, leaf sibling first. `index < size`.
+/// `PATH(index, D[size])` of RFC 6962 §2.1.1, leaf sibling first. `index < size`.
 pub fn inclusion_path(nodes: &mut dyn Nodes, index: u64, size: u64) -> Result<Vec<Hash>> {
     let (mut from, mut to) = (0, size);
     let mut path = Vec::new();
@@ -77,7 +77,7 @@ pub fn inclusion_path(nodes: &mut dyn Nodes, index: u64, size: u64) -> Result<Ve
     Ok(path)
 }
 
-/// PROOF(from_size, D[to_size]) of RFC 6962 §2.1.2. Empty for equal sizes and for `from_size` 0.
+/// `PROOF(from_size, D[to_size])` of RFC 6962 §2.1.2. Empty for equal sizes and for `from_size` 0.
 pub fn consistency_path(nodes: &mut dyn Nodes, from_size: u64, to_size: u64) -> Result<Vec<Hash>> {
     if from_size == 0 || from_size >= to_size {
         return Ok(Vec::new());
