@@ -74,7 +74,11 @@ suite() {
     clippy) cargo clippy --workspace --all-targets -- -D warnings ;;
     clippy-wasm) clippy_wasm ;;
     unit-build) cargo test --workspace --no-run ;;
-    unit) cargo test --workspace --no-fail-fast ;;
+    unit)
+        # For the check of exports with standard tools.
+        { have b3sum && have openssl; } || apt_install b3sum openssl
+        cargo test --workspace --no-fail-fast
+        ;;
     harness-clippy) in_verify cargo clippy --release --all-targets -- -D warnings ;;
     harness-build)
         in_verify cargo build --release
