@@ -1,6 +1,6 @@
 //! Appending: compare heads, insert, all or nothing.
 
-use rusqlite::{CachedStatement, Connection, TransactionBehavior, params};
+use rusqlite::{CachedStatement, Connection, params};
 use secure_log::error::{Error, Result};
 use secure_log::limits::{MAX_HEADER, MAX_PAYLOAD, MAX_STREAM_ID};
 use secure_log::model::StreamHead;
@@ -23,19 +23,33 @@ pub fn append(
     for append in appends {
         check_rows(append)?;
     }
-    let at = At::store();
-    let tx =
-        conn.transaction_with_behavior(TransactionBehavior::Immediate).map_err(|e| from_sqlite(e, &at))?;
-    for head in expect {
-        check_head(&tx, head, "expected")?;
+    in_transaction(conn, |conn| {
+        for head in expect {
+            check_head(conn, head, "expected")?;
+        }
+        for append in appends {
+            append_stream(conn, append)?;
+        }
+        for write in writes {
+            objects::write(conn, write)?;
+        }
+        Ok(())
+    })
+}
+
+/// Runs `work` in a transaction. Its statements are cached: parsing them costs as much as a row.
+fn in_transaction(conn: &Connection, work: impl FnOnce(&Connection) -> Result<()>) -> Result<()> {
+    let run = |sql: &str| {
+        let executed = conn.prepare_cached(sql).and_then(|mut statement| statement.execute([]));
+        executed.map(drop).map_err(|e| from_sqlite(e, &At::store()))
+    };
+    run("BEGIN IMMEDIATE")?;
+    let result = work(conn).and_then(|()| run("COMMIT"));
+    if result.is_err() && !conn.is_autocommit() {
+        // Whether or not this works, the reason above is what matters.
+        let _ = conn.execute_batch("ROLLBACK");
     }
-    for append in appends {
-        append_stream(&tx, append)?;
-    }
-    for write in writes {
-        objects::write(&tx, write)?;
-    }
-    tx.commit().map_err(|e| from_sqlite(e, &at))
+    result
 }
 
 fn check_rows(append: &StreamAppend) -> Result<()> {
