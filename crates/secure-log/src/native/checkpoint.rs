@@ -262,7 +262,7 @@ impl<S: SecureLogStore, E: Environment> NativeSecureLog<S, E> {
         let mut streams: BTreeMap<String, StreamFacts> = BTreeMap::new();
         let mut frontier = tree::Frontier::default();
         let mut pending = checkpoints.iter().peekable();
-        self.walk(LOG_STREAM, 1, head.seqno, true, true, |row, _| {
+        self.walk(LOG_STREAM, 1, head.seqno, true, true, |row, header| {
             let number = row.seqno;
             let corrupt = |reason: &str| Err(Error::corrupt(LOG_STREAM, number, reason));
             frontier.push(tree::leaf_hash(&row.header));
@@ -275,7 +275,7 @@ impl<S: SecureLogStore, E: Environment> NativeSecureLog<S, E> {
                     ));
                 }
             }
-            match (number, verify::decode_record(row)?) {
+            match (number, verify::decode_checked_record(row, header)?) {
                 (1, Record::LogCreated { .. }) => {}
                 (1, _) | (_, Record::LogCreated { .. }) => return corrupt("the log is created by entry 1, and only there"),
                 (_, Record::StreamCreated { stream_id, .. }) => {
