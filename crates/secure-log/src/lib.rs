@@ -28,5 +28,5 @@ pub mod store;
 pub mod tree;
 
 pub use error::{Error, Result};
-pub use native::{Environment, NativeSecureLog};
+pub use native::{Environment, NativeSecureLog, check_append, derive_tile};
 pub use secure_log::SecureLog;

@@ -9,6 +9,8 @@ mod tiles;
 mod verify;
 
 pub(crate) use checkpoint::parse_trusted;
+pub use tiles::derive_tile;
+pub use verify::check_append;
 
 use std::collections::HashMap;
 

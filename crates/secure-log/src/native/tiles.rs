@@ -248,3 +248,27 @@ impl TileBuilder {
         Ok(())
     }
 }
+
+/// The tile of level 1 at `index` as far as the stream's entries fill it, from the stored one and from rows; what was
+/// missing is written. For whoever keeps a store for others and takes no tiles from them.
+///
+/// `None` where no node of it is complete.
+pub fn derive_tile<S: SecureLogStore>(store: &mut S, stream_id: &str, index: u64) -> Result<Option<Vec<u8>>> {
+    let stored = store.read_tile(stream_id, 1, index)?.filter(|bytes| hashes(bytes).is_some());
+    let known = stored.as_ref().map_or(0, |bytes| bytes.len() as u64 / 32);
+    if known == WIDTH {
+        return Ok(stored);
+    }
+    let size = store.head(stream_id)?.map_or(0, |head| head.seqno);
+    let complete = match index.checked_mul(WIDTH) {
+        Some(first) => (size / WIDTH).saturating_sub(first).min(WIDTH),
+        None => 0,
+    };
+    if complete <= known {
+        return Ok(stored);
+    }
+    let nodes =
+        TreeReader::new(store, stream_id, size, true).tile_nodes(1, index * WIDTH, complete)?.concat();
+    store.write_tiles(stream_id, &[Tile { level: 1, index, hashes: nodes.clone() }])?;
+    Ok(Some(nodes))
+}

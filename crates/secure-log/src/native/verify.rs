@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::limits::MAX_PAGE_ROWS;
+use crate::store::StreamAppend;
 
 /// Checks a row on its own: canonical encoding, hash, place, and the index columns against the
 /// header. The link to the row before is the caller's.
@@ -111,6 +112,28 @@ impl<'a> ChainWalk<'a> {
     pub(super) fn missing(&self) -> Error {
         Error::corrupt(self.stream_id, self.next, "the entry is missing")
     }
+}
+
+/// Checks rows that somebody else made before they are stored: each one's hash, canonical header, index columns and
+/// payload, and that they follow `append.prior` and each other. Whether that is the head is the store's to say.
+///
+/// `Corrupt` naming the first row that does not hold.
+pub fn check_append(append: &StreamAppend) -> Result<()> {
+    let prior = &append.prior;
+    let stream_id = prior.stream_id.as_str();
+    if (prior.seqno == 0) != (prior.entry_hash == ZERO_HASH) {
+        return Err(Error::corrupt(stream_id, prior.seqno, "seqno 0 goes with a hash of zeros, and only it"));
+    }
+    let next = prior
+        .seqno
+        .checked_add(1)
+        .ok_or_else(|| Error::corrupt(stream_id, prior.seqno, "nothing comes after the last number"))?;
+    let mut walk = ChainWalk::new(stream_id, next, Some(prior.entry_hash));
+    for row in &append.rows {
+        let header = walk.step(row)?;
+        check_payload(stream_id, &header, row.payload.as_deref())?;
+    }
+    Ok(())
 }
 
 impl<S: SecureLogStore, E: Environment> NativeSecureLog<S, E> {
