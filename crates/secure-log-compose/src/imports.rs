@@ -46,6 +46,14 @@ impl Outline {
         self.imports.iter().find(|import| begins_with_one_of(import, starts)).map(String::as_str)
     }
 
+    /// The first of `starts` that no export begins with.
+    pub fn first_missing_export<'s>(&self, starts: &'s [String]) -> Option<&'s str> {
+        let missing = |start: &&String| {
+            !self.exports.iter().any(|export| begins_with_one_of(export, std::slice::from_ref(start)))
+        };
+        starts.iter().find(missing).map(String::as_str)
+    }
+
     /// The imports that a golden list pins: all but those that begin with one of `ambient`.
     pub fn pinned_imports(&self, ambient: &[String]) -> Vec<String> {
         self.imports.iter().filter(|import| !begins_with_one_of(import, ambient)).cloned().collect()

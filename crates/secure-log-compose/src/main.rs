@@ -88,6 +88,13 @@ struct Build {
     quiet: bool,
 }
 
+/// What stacks.toml asks of a component or an artifact.
+struct Demands<'a> {
+    forbid: &'a [String],
+    exports: &'a [String],
+    pinned: bool,
+}
+
 impl Build {
     fn from_args(mut args: Parser) -> Result<Self> {
         let mut components = None;
@@ -172,32 +179,31 @@ impl Build {
         } else {
             bytes
         };
-        let golden = self.golden.join("components").join(format!("{name}.imports"));
-        let path = self.out.join("components").join(format!("{name}.wasm"));
-        self.finish(name, bytes, &path, &golden, &from.forbid, ambient)?;
+        let folder = Path::new(if from.test { "test" } else { "components" });
+        let demands = Demands { forbid: &from.forbid, exports: &[], pinned: !from.test };
+        self.finish(&folder.join(name), bytes, &demands, ambient)?;
         Ok(bytes.to_vec())
     }
 
-    /// Reports, checks and writes a component or an artifact.
-    fn finish(
-        &self,
-        name: &str,
-        bytes: &[u8],
-        path: &Path,
-        golden: &Path,
-        forbid: &[String],
-        ambient: &[String],
-    ) -> Result<()> {
-        let outline = Outline::of(name, bytes)?;
+    /// Reports, checks and writes a component or an artifact; `name` is its place in the output, without `.wasm`.
+    fn finish(&self, name: &Path, bytes: &[u8], demands: &Demands<'_>, ambient: &[String]) -> Result<()> {
+        let with = |folder: &Path, ending: &str| folder.join(format!("{}{ending}", name.display()));
+        let (path, golden) = (with(&self.out, ".wasm"), with(&self.golden, ".imports"));
+        let outline = Outline::of(&name.to_string_lossy(), bytes)?;
         println!("{}  {}", path.display(), size(bytes.len()));
         if !self.quiet {
             print_lines("imports", &outline.imports);
         }
-        if let Some(import) = outline.first_import_of(forbid) {
+        if let Some(import) = outline.first_import_of(demands.forbid) {
             bail!("it imports `{import}`, which stacks.toml forbids it");
         }
-        check_golden(&outline.pinned_imports(ambient), golden, self.bless)?;
-        write_atomically(path, bytes)?;
+        if let Some(export) = outline.first_missing_export(demands.exports) {
+            bail!("it does not export `{export}`, which stacks.toml asks of it");
+        }
+        if demands.pinned {
+            check_golden(&outline.pinned_imports(ambient), &golden, self.bless)?;
+        }
+        write_atomically(&path, bytes)?;
         Ok(())
     }
 
@@ -220,8 +226,9 @@ impl Build {
             worlds.imports(&stack.world, import)
         })?;
         worlds.check(&bytes, &stack.world)?;
-        let golden = self.golden.join(format!("{name}.imports"));
-        self.finish(name, &bytes, &self.out.join(format!("{name}.wasm")), &golden, &[], &stacks.ambient)?;
+        let folder = Path::new(if stack.test { "test" } else { "" });
+        let demands = Demands { forbid: &[], exports: &stack.exports, pinned: !stack.test };
+        self.finish(&folder.join(name), &bytes, &demands, &stacks.ambient)?;
         Ok(bytes)
     }
 }

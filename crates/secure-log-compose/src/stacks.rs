@@ -31,6 +31,9 @@ pub struct Component {
     /// Whether it gets an empty environment in place of the host's, should it import one.
     #[serde(default)]
     pub no_environment: bool,
+    /// Whether it is for tests alone.
+    #[serde(default)]
+    pub test: bool,
 }
 
 impl Component {
@@ -50,6 +53,12 @@ pub struct Stack {
     pub plugs: Vec<String>,
     /// The world of `wit/worlds.wit` that the artifact must fit.
     pub world: String,
+    /// Beginnings of the names of exports that it must have besides, for those that no world of ours can list: WASI's.
+    #[serde(default)]
+    pub exports: Vec<String>,
+    /// Whether it is for tests alone.
+    #[serde(default)]
+    pub test: bool,
 }
 
 /// Why a `stacks.toml` was refused.

@@ -1,19 +1,30 @@
 //! The one place where WIT types and engine types meet.
 //!
 //! Bindings of every component world are generated here once. What a shell needs:
-//! [`export_core!`](crate::export_core), [`export_store!`](crate::export_store) and
-//! [`export_keystore!`](crate::export_keystore), each of which turns Rust types into a component.
+//! [`export_core!`](crate::export_core), [`export_store!`](crate::export_store),
+//! [`export_keystore!`](crate::export_keystore), [`export_transport!`](crate::export_transport) and
+//! `export_endpoint!`, each of which turns Rust types into a component.
 
 mod convert;
 #[cfg(target_family = "wasm")]
 mod core_component;
+#[cfg(all(target_family = "wasm", feature = "http"))]
+pub mod endpoint;
 mod imported;
 mod keystore_component;
 mod store_component;
+mod transport;
 
 pub use imported::{ImportedSigner, ImportedStore};
 #[doc(hidden)]
 pub use secure_log::signer::KeyError;
+pub use secure_log_rpc::RemoteStore;
+pub use transport::ImportedTransport;
+#[doc(hidden)]
+pub use transport::TransportComponent;
+#[cfg(all(target_family = "wasm", feature = "http"))]
+#[doc(hidden)]
+pub use wasip2;
 
 /// Bindings of `world core`; all types live here.
 #[doc(hidden)]
@@ -54,6 +65,32 @@ pub mod keystore_world {
         pub_export_macro: true,
         export_macro_name: "export_keystore_world",
         default_bindings_module: "secure_log_guest::keystore_world",
+        generate_all,
+    });
+}
+
+/// Bindings of the import of `world remote-store-provider`; its export is the one of [`store_world`].
+#[doc(hidden)]
+#[allow(missing_docs, clippy::all, reason = "generated from documented WIT")]
+pub mod transport_import {
+    wit_bindgen::generate!({
+        path: "../../wit",
+        inline: "package secure-log:transport-import; world transport-import { import secure-log:log/transport@0.1.0; }",
+        world: "secure-log:transport-import/transport-import",
+        generate_all,
+    });
+}
+
+/// Bindings of `world transport-provider`.
+#[doc(hidden)]
+#[allow(missing_docs, clippy::all, reason = "generated from documented WIT")]
+pub mod transport_world {
+    wit_bindgen::generate!({
+        path: "../../wit",
+        world: "transport-provider",
+        pub_export_macro: true,
+        export_macro_name: "export_transport_world",
+        default_bindings_module: "secure_log_guest::transport_world",
         generate_all,
     });
 }
@@ -116,6 +153,38 @@ macro_rules! export_keystore {
         }
         type Keystore = $crate::KeystoreComponent<Shell>;
         $crate::keystore_world::export_keystore_world!(Keystore);
+    };
+}
+
+/// Makes a component that exports `secure-log:log/transport` from any
+/// [`Transport`](secure_log_rpc::Transport) that has a default.
+#[macro_export]
+macro_rules! export_transport {
+    ($transport:ty) => {
+        ::std::thread_local! {
+            static TRANSPORT: $crate::Slot<$transport> = const { $crate::Slot::new() };
+        }
+        struct Shell;
+        impl $crate::HasSlot for Shell {
+            type Value = $transport;
+            fn with<R>(f: impl FnOnce(&$crate::Slot<$transport>) -> R) -> R {
+                TRANSPORT.with(f)
+            }
+        }
+        type TransportShell = $crate::TransportComponent<Shell>;
+        $crate::transport_world::export_transport_world!(TransportShell);
+    };
+}
+
+/// Makes an HTTP endpoint for the store that is plugged in: a component that exports
+/// `wasi:http/incoming-handler`. The argument says whether rows are checked
+/// ([`Checked`](crate::endpoint::Checked)) or left to the store.
+#[cfg(all(target_family = "wasm", feature = "http"))]
+#[macro_export]
+macro_rules! export_endpoint {
+    ($checks:ty) => {
+        type EndpointShell = $crate::endpoint::Endpoint<$checks>;
+        $crate::wasip2::http::proxy::export!(EndpointShell with_types_in $crate::wasip2);
     };
 }
 

@@ -18,6 +18,11 @@ impl<S: SecureLogStore> CheckedStore<S> {
     pub fn new(store: S) -> Self {
         Self(store)
     }
+
+    /// The store behind.
+    pub fn into_inner(self) -> S {
+        self.0
+    }
 }
 
 impl<S: SecureLogStore> SecureLogStore for CheckedStore<S> {
