@@ -6,9 +6,11 @@
 
 use std::path::{Path, PathBuf};
 
+use secure_log_rpc::{Transport, TransportError};
 use wasmtime::component::{Component, HasSelf, Linker, ResourceTable};
 use wasmtime::{Config, Engine, ResourceLimiter, Store};
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use crate::compiled;
 use crate::failure::{Failure, Result};
@@ -17,7 +19,16 @@ mod bindings {
     wasmtime::component::bindgen!({ path: "../wit", world: "composed-sqlite" });
 }
 
+mod transport_bindings {
+    wasmtime::component::bindgen!({
+        path: "../wit",
+        inline: "package secure-log:transport-import; world transport-import { import secure-log:log/transport@0.1.0; }",
+        world: "secure-log:transport-import/transport-import",
+    });
+}
+
 pub use bindings::secure_log::log::types;
+use transport_bindings::secure_log::log::transport;
 use types::{
     AppendResult, Checkpoint, CheckpointReport, ConsistencyProof, Entry, EntryHeader, EntryProof, Event,
     ExportPage, InclusionProof, Page, QueryFilter, QueryPage, Segment, SegmentsReport, Severity, StreamHead,
@@ -55,6 +66,17 @@ impl Guest {
     }
 }
 
+/// Where a stack keeps its log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// In files that it opens itself.
+    Here,
+    /// Behind an endpoint that it calls over HTTP.
+    Http,
+    /// Behind a transport of the host.
+    Host,
+}
+
 /// A compiled component, ready to be instantiated any number of times.
 #[derive(Clone)]
 pub struct Artifact {
@@ -84,12 +106,44 @@ impl Artifact {
         names
     }
 
+    /// Where it keeps its log, by what it imports.
+    pub fn reach(&self) -> Reach {
+        let ty = self.component.component_type();
+        let mut reach = Reach::Here;
+        for (name, _) in ty.imports(&self.engine) {
+            if name.starts_with("secure-log:log/transport@") {
+                reach = Reach::Host;
+            } else if name.starts_with("wasi:http/outgoing-handler@") {
+                reach = Reach::Http;
+            }
+        }
+        reach
+    }
+
     /// Starts an instance. Nothing of the guest has run yet but its initialisation.
     pub fn start(&self, guest: &Guest) -> anyhow::Result<Hosted> {
+        self.start_over(guest, None)
+    }
+
+    /// The same, with `transport` as the one of the host.
+    pub fn start_over(
+        &self,
+        guest: &Guest,
+        transport: Option<Box<dyn Transport + Send>>,
+    ) -> anyhow::Result<Hosted> {
         let mut linker = Linker::<State>::new(&self.engine);
         wasmtime_wasi::p2::add_to_linker_sync(&mut linker).map_err(anyhow::Error::msg)?;
         types::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state).map_err(anyhow::Error::msg)?;
-        let mut store = Store::new(&self.engine, State::new(guest)?);
+        match self.reach() {
+            Reach::Here => {}
+            Reach::Http => wasmtime_wasi_http::p2::add_only_http_to_linker_sync(&mut linker)
+                .map_err(anyhow::Error::msg)?,
+            Reach::Host => {
+                transport::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)
+                    .map_err(anyhow::Error::msg)?;
+            }
+        }
+        let mut store = Store::new(&self.engine, State::new(guest, transport)?);
         store.limiter(|state| &mut state.memory);
         let world =
             bindings::ComposedSqlite::instantiate(&mut store, &self.component, &linker).map_err(|e| {
@@ -105,12 +159,14 @@ impl Artifact {
 
 struct State {
     wasi: WasiCtx,
+    http: WasiHttpCtx,
+    transport: Option<Box<dyn Transport + Send>>,
     table: ResourceTable,
     memory: MemoryMeter,
 }
 
 impl State {
-    fn new(guest: &Guest) -> anyhow::Result<Self> {
+    fn new(guest: &Guest, transport: Option<Box<dyn Transport + Send>>) -> anyhow::Result<Self> {
         let mut wasi = WasiCtxBuilder::new();
         // Each instance has a thread to itself, so a blocking file call may block it.
         wasi.allow_blocking_current_thread(true).envs(&guest.env);
@@ -122,7 +178,8 @@ impl State {
                 .map_err(|e| anyhow::anyhow!("cannot open the directory {}: {e:#}", host.display()))?;
         }
         let memory = MemoryMeter { limit: guest.memory_limit.unwrap_or(usize::MAX), ..Default::default() };
-        Ok(Self { wasi: wasi.build(), table: ResourceTable::new(), memory })
+        let http = WasiHttpCtx::new();
+        Ok(Self { wasi: wasi.build(), http, transport, table: ResourceTable::new(), memory })
     }
 }
 
@@ -132,7 +189,32 @@ impl WasiView for State {
     }
 }
 
+impl WasiHttpView for State {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView { ctx: &mut self.http, table: &mut self.table, hooks: Default::default() }
+    }
+}
+
 impl types::Host for State {}
+
+impl transport::Host for State {
+    fn rpc(
+        &mut self,
+        method: String,
+        params: String,
+    ) -> std::result::Result<String, transport::TransportError> {
+        use transport::TransportError as E;
+        let Some(transport) = &mut self.transport else {
+            return Err(E::Invalid("this host has no transport for the component".into()));
+        };
+        transport.call(&method, &params).map_err(|error| match error {
+            TransportError::Unavailable(text) => E::Unavailable(text),
+            TransportError::Denied(text) => E::Denied(text),
+            TransportError::Invalid(text) => E::Invalid(text),
+            TransportError::Failed { status, body } => E::Failed(transport::RpcFailure { status, body }),
+        })
+    }
+}
 
 /// Counts linear memory over all modules of the graph (each composed component has its own),
 /// and refuses growth past a limit. wasm memory never shrinks, so the sum is also the peak.

@@ -7,7 +7,12 @@ use std::time::Duration;
 use anyhow::Context;
 
 use crate::failure;
-use crate::host::{Artifact, Guest, Hosted};
+use secure_log::store::OpenStore;
+use secure_log_rpc::{Server, Transport};
+use secure_log_sqlite::SqliteSecureLogStore;
+
+use crate::endpoint::{Endpoint, Settings};
+use crate::host::{Artifact, Guest, Hosted, Reach};
 use crate::lock::HostLock;
 use crate::store_path::StorePath;
 
@@ -24,30 +29,73 @@ pub struct Launcher {
     pub patience: Duration,
 }
 
-/// An instance and the lock under which it runs. The instance goes first.
+/// An instance, the endpoint that it calls if it is a remote one, and the lock under which all of that runs. Dropped
+/// in this order.
 pub struct Session {
     log: Hosted,
     config: String,
+    endpoint: Option<Endpoint>,
+    remote: bool,
     _lock: Option<HostLock>,
 }
 
+/// What a remote store is opened with: its endpoint knows where it is.
+const HANDSHAKE: &str = "remote";
+
 impl Launcher {
     /// An instance that may open `store` and has not yet; `also` are further directories,
-    /// known to the guest by their host paths.
+    /// known to the guest by their host paths. A remote stack sees none of them: its endpoint does, and puts copies
+    /// into the first.
     pub fn start(&self, store: &StorePath, also: &[&Path]) -> anyhow::Result<Session> {
-        let mut guest = self.guest.clone();
-        if let Some((host, name)) = store.preopen() {
-            guest.preopen(host, name);
-        }
-        for dir in also {
-            guest.preopen(*dir, dir.to_str().context("a directory's name is not UTF-8")?);
-        }
         let lock = match store.host_path().filter(|_| self.host_lock) {
             Some(path) => Some(HostLock::acquire(path, self.patience)?),
             None => None,
         };
-        let config = store.guest_config(lock.is_some());
-        Ok(Session { log: self.artifact.start(&guest)?, config, _lock: lock })
+        let reach = self.artifact.reach();
+        let (mut endpoint, mut transport, mut config) = (None, None, HANDSHAKE.to_owned());
+        let mut guest = self.guest.clone();
+        match reach {
+            Reach::Here => {
+                if let Some((host, name)) = store.preopen() {
+                    guest.preopen(host, name);
+                }
+                for dir in also {
+                    guest.preopen(*dir, dir.to_str().context("a directory's name is not UTF-8")?);
+                }
+                config = store.guest_config(lock.is_some());
+            }
+            Reach::Http => {
+                let settings = self.endpoint_settings(store, also, lock.is_some())?;
+                let started = Endpoint::start(&settings)?;
+                for (name, value) in settings.client_env(started.url()) {
+                    guest.env.retain(|(n, _)| *n != name);
+                    guest.env.push((name, value));
+                }
+                endpoint = Some(started);
+            }
+            Reach::Host => {
+                let native = SqliteSecureLogStore::open(&store.native_config(lock.is_some()))
+                    .with_context(|| format!("open {}", store.host_config()))?;
+                let copies = also.first().copied().unwrap_or(Path::new("."));
+                let server = Server::new(native).with_backups(copies.to_string_lossy());
+                transport = Some(Box::new(server) as Box<dyn Transport + Send>);
+            }
+        }
+        let log = self.artifact.start_over(&guest, transport)?;
+        Ok(Session { log, config, endpoint, remote: reach != Reach::Here, _lock: lock })
+    }
+
+    /// An endpoint over `store`, for a stack that calls it.
+    fn endpoint_settings(&self, store: &StorePath, also: &[&Path], locked: bool) -> anyhow::Result<Settings> {
+        let path = store.host_path().context("an endpoint has its store in a file")?;
+        let name = path.file_name().and_then(|name| name.to_str()).context("a store's name is UTF-8")?;
+        let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let mut settings = Settings::beside(self.artifact.path(), dir, name)?;
+        if let Some((_, options)) = store.guest_config(locked).split_once('?') {
+            settings.config = format!("{}?{options}", settings.config);
+        }
+        settings.copies = also.first().map(|dir| dir.to_path_buf());
+        Ok(settings)
     }
 
     /// An instance with `store` open.
@@ -67,6 +115,17 @@ impl Session {
     /// The config that the component gets.
     pub fn config(&self) -> &str {
         &self.config
+    }
+
+    /// The config for a copy at `path`: an endpoint takes its name, and has a directory for it.
+    pub fn copy_config(&self, path: &Path) -> anyhow::Result<String> {
+        let text = if self.remote { path.file_name().and_then(|name| name.to_str()) } else { path.to_str() };
+        Ok(text.with_context(|| format!("{} is not UTF-8", path.display()))?.to_owned())
+    }
+
+    /// Where its endpoint is, if it has one.
+    pub fn endpoint_url(&self) -> Option<&str> {
+        self.endpoint.as_ref().map(Endpoint::url)
     }
 
     /// Ends it in order: the store is given back before the lock.

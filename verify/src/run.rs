@@ -9,8 +9,8 @@ use tempfile::TempDir;
 use crate::bench::{self, Sizes};
 use crate::cli::Args;
 use crate::events::Source;
-use crate::host::{Guest, types::Checkpoint};
-use crate::launch::Session;
+use crate::host::{Guest, Reach, types::Checkpoint};
+use crate::launch::{Launcher, Session};
 use crate::report::{Report, duration};
 use crate::setup::{
     artifact_path, default_name, described, described_events, described_keys, environment, keys, launcher,
@@ -34,13 +34,20 @@ pub fn run(args: &Args) -> anyhow::Result<bool> {
         let store = StorePath::parse(config)?;
         return writer::run(&launcher, &store, stream, args.child_appends).map(|()| true);
     }
+    let began = Instant::now();
     let mut source = match &args.events {
         Some(file) => Source::open(file, args.stream.as_deref())?,
         None => Source::sample(),
     };
-    let temporary = if args.config.is_none() { Some(TempDir::with_prefix("secure-log-")?) } else { None };
-    let store = match (&args.config, &temporary) {
-        (Some(config), _) => StorePath::parse(config)?,
+    let launcher = launcher(args, &path, Guest::default())?;
+    let compiled = began.elapsed();
+    let reach = launcher.artifact.reach();
+    let config = args.config.as_deref().map(StorePath::parse).transpose()?;
+    // What is in memory at an endpoint is gone with the instance that served the request.
+    let config = config.filter(|store| reach != Reach::Http || store.host_path().is_some());
+    let temporary = if config.is_none() { Some(TempDir::with_prefix("secure-log-")?) } else { None };
+    let store = match (config, &temporary) {
+        (Some(store), _) => store,
         (None, Some(dir)) => StorePath::file(&dir.path().join(default_name(&path)))?,
         (None, None) => unreachable!("one of the two is there"),
     };
@@ -52,11 +59,17 @@ pub fn run(args: &Args) -> anyhow::Result<bool> {
     let report = Report::new(args.json);
     report.fact("component", format!("{} ({} KiB)", path.display(), std::fs::metadata(&path)?.len() / 1024));
     report.fact("log", described(&store, temporary.is_some()));
+    match reach {
+        Reach::Here => {}
+        Reach::Http => {
+            report.fact("endpoint", "secure-log-rpc-server.wasm, hosted by this program on 127.0.0.1")
+        }
+        Reach::Host => report.fact("transport", "this program, with a native SQLite store; no network"),
+    }
     report.fact("key", described_keys(&keys));
     report.fact("events", described_events(args));
-    let began = Instant::now();
-    let launcher = launcher(args, &path, guest)?;
-    report.fact("compiled", format!("in {} (kept for the next run)", duration(began.elapsed())));
+    report.fact("compiled", format!("in {} (kept for the next run)", duration(compiled)));
+    let launcher = Launcher { guest, ..launcher };
     let mut run = Run {
         launcher,
         store,

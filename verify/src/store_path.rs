@@ -69,6 +69,14 @@ impl StorePath {
         if self.params.is_empty() { path } else { format!("{path}?{}", self.params.join("&")) }
     }
 
+    /// The config for a store that is opened natively, in this process.
+    pub fn native_config(&self, host_lock: bool) -> String {
+        let guest = self.guest_config(host_lock);
+        let options = guest.split_once('?').map_or(String::new(), |(_, options)| format!("?{options}"));
+        let path = self.host_path().map_or(":memory:".into(), |path| path.to_string_lossy().into_owned());
+        format!("{path}{options}")
+    }
+
     /// The config that the component gets; with `host_lock`, it says that a native lock is held.
     pub fn guest_config(&self, host_lock: bool) -> String {
         let mut config = match &self.place {

@@ -19,8 +19,7 @@ pub fn backup(run: &mut Run, log: &mut Session, dir: &Path) -> Option<StorePath>
     run.report.step("backup", "Copy the open log; the copy verifies", |note| {
         let name = store.host_path().and_then(Path::file_name).unwrap_or("copy.db".as_ref());
         let copy = store.at(&dir.join(name))?;
-        let to = copy.guest_config(false);
-        let plain = to.split('?').next().unwrap_or(&to).to_owned();
+        let plain = log.copy_config(copy.host_path().context("a copy is a file")?)?;
         log.backup(&plain)?;
         note.say(expect("a second copy to the same place", log.backup(&plain), &["conflict"])?);
         let mut other = launcher.open(&copy).context("the copy does not open")?;
