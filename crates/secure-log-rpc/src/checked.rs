@@ -25,6 +25,15 @@ impl<S: SecureLogStore> CheckedStore<S> {
     }
 }
 
+/// Numbers end before the last one, so that whoever counts on from a row does not begin anew.
+fn check_numbers(append: &StreamAppend) -> Result<()> {
+    let StreamHead { stream_id, seqno, .. } = &append.prior;
+    match seqno.checked_add(append.rows.len() as u64) {
+        Some(last) if last < u64::MAX => Ok(()),
+        _ => Err(Error::corrupt(stream_id, *seqno, "nothing comes after the last number")),
+    }
+}
+
 impl<S: SecureLogStore> SecureLogStore for CheckedStore<S> {
     fn append(
         &mut self,
@@ -32,6 +41,7 @@ impl<S: SecureLogStore> SecureLogStore for CheckedStore<S> {
         expect: &[StreamHead],
         objects: &[ObjectWrite],
     ) -> Result<()> {
+        appends.iter().try_for_each(check_numbers)?;
         appends.iter().try_for_each(check_append)?;
         self.0.append(appends, expect, objects)
     }

@@ -67,6 +67,7 @@ struct RequestWire<'a> {
 /// # Errors
 ///
 /// The fault, and the form to answer it in as far as it is known.
+#[allow(clippy::result_large_err, reason = "one a request, and on its way out")]
 pub fn parse(body: &[u8]) -> Result<Call<'_>, (Form, Fault)> {
     let null = || Form::JsonRpc("null".into());
     let text = std::str::from_utf8(body)
@@ -161,8 +162,11 @@ pub fn result_of(id: u64, peer: &str, status: u16, body: &[u8]) -> Result<String
     if let Ok(answer) = serde_json::from_str::<AnswerWire<'_>>(&text)
         && answer.jsonrpc == "2.0"
     {
+        // Whoever could not read the id of a request says what was wrong with it under none.
+        let ours =
+            |its: Option<&RawValue>| its.is_none_or(|its| its.get() == "null" || its.get() == id.to_string());
         return match (answer.error, answer.result, answer.id) {
-            (Some(error), ..) if error.get() != "null" => failed(error.get().to_owned()),
+            (Some(error), _, its) if error.get() != "null" && ours(its) => failed(error.get().to_owned()),
             (_, Some(result), Some(its)) if its.get() == id.to_string() => Ok(result.get().to_owned()),
             _ => failed(format!("{peer} answered another call than the one that was made")),
         };

@@ -82,9 +82,7 @@ pub struct RowWire<'a> {
 mod base64_cow {
     use super::*;
 
-    pub fn serialize<S: serde::Serializer>(bytes: &Cow<[u8]>, s: S) -> Result<S::Ok, S::Error> {
-        crate::base64::serialize(bytes, s)
-    }
+    pub use crate::base64::serialize;
 
     pub fn deserialize<'de, 'a, D: Deserializer<'de>>(d: D) -> Result<Cow<'a, [u8]>, D::Error> {
         crate::base64::deserialize(d).map(Cow::Owned)
