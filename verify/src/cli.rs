@@ -71,6 +71,10 @@ pub struct Args {
     #[arg(long, requires = "bench")]
     pub quick: bool,
 
+    /// Measure only this part of --bench: append, verify, scale, sign or remote
+    #[arg(long, requires = "bench", value_name = "PART", value_parser = crate::bench::PARTS.map(|(name, _)| name))]
+    pub part: Option<String>,
+
     /// Append until killed, telling each acknowledged entry: what the kill experiment runs
     #[arg(long, hide = true, value_name = "STREAM")]
     pub child_writer: Option<String>,

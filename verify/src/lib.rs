@@ -7,6 +7,7 @@
 pub mod bench;
 pub mod cli;
 pub mod compiled;
+pub mod crowd;
 pub mod endpoint;
 pub mod events;
 pub mod failure;

@@ -26,7 +26,7 @@ pub fn run(args: &Args) -> anyhow::Result<bool> {
     let path = artifact_path(args)?;
     if args.bench {
         let sizes = if args.quick { Sizes::QUICK } else { Sizes::FULL };
-        return bench::run(&path, args.config.as_deref().map(Path::new), sizes);
+        return bench::run(&path, args.config.as_deref().map(Path::new), sizes, args.part.as_deref());
     }
     if let Some(stream) = &args.child_writer {
         let config = args.config.as_deref().context("a writer needs a config")?;

@@ -1,11 +1,11 @@
 //! The HTTP endpoint of a store: `wasi:http/incoming-handler` over the store that is plugged in.
 //!
 //! `SECURE_LOG_STORE_CONFIG` names the store, `SECURE_LOG_RPC_TOKEN` is what callers show (or
-//! `SECURE_LOG_RPC_AUTH=none` says that nobody has to), `SECURE_LOG_RPC_BACKUP_DIR` where copies go. A host gives each
-//! request an instance of its own, so the store is opened and closed, and its lease handed on, with each request. Where
-//! one instance serves them all, one after another, `SECURE_LOG_RPC_KEEP_OPEN=1` keeps it open between them.
+//! `SECURE_LOG_RPC_AUTH=none` says that nobody has to), `SECURE_LOG_RPC_BACKUP_DIR` where copies go. The store is
+//! opened for each request and closed before its answer is sent, so that any number of instances and processes can
+//! serve one store; it is closed quickly (`close=quick`), so that an instance which serves many requests in a row finds
+//! its connection as it left it.
 
-use std::cell::RefCell;
 use std::marker::PhantomData;
 use std::time::Duration;
 
@@ -34,8 +34,6 @@ pub trait Checks: 'static {
     type Store: SecureLogStore;
     /// Puts it in front of the store that is plugged in.
     fn server(store: ImportedStore) -> Server<Self::Store>;
-    /// Takes it out again, unless a call has closed it.
-    fn into_imported(server: Server<Self::Store>) -> Option<ImportedStore>;
 }
 
 /// Rows that follow and say what their headers say ([`CheckedStore`]).
@@ -45,9 +43,6 @@ impl Checks for Checked {
     type Store = CheckedStore<ImportedStore>;
     fn server(store: ImportedStore) -> Server<Self::Store> {
         Server::new(store)
-    }
-    fn into_imported(server: Server<Self::Store>) -> Option<ImportedStore> {
-        server.into_store().map(CheckedStore::into_inner)
     }
 }
 
@@ -59,18 +54,10 @@ impl Checks for Unchecked {
     fn server(store: ImportedStore) -> Server<Self::Store> {
         Server::unchecked(store)
     }
-    fn into_imported(server: Server<Self::Store>) -> Option<ImportedStore> {
-        server.into_store()
-    }
 }
 
 /// The endpoint.
 pub struct Endpoint<C>(PhantomData<C>);
-
-thread_local! {
-    /// A store that stays open between requests. It is one for all kinds of [`Checks`]: a component has one endpoint.
-    static KEPT: RefCell<Option<ImportedStore>> = const { RefCell::new(None) };
-}
 
 impl<C: Checks> Guest for Endpoint<C> {
     fn handle(request: IncomingRequest, out: ResponseOutparam) {
@@ -156,33 +143,27 @@ fn open() -> Result<ImportedStore> {
     let config = variable("SECURE_LOG_STORE_CONFIG").ok_or_else(|| {
         Error::invalid("SECURE_LOG_STORE_CONFIG", "is not set at the endpoint: it names the store")
     })?;
-    ImportedStore::open(&config)
+    if config == ":memory:" {
+        return ImportedStore::open(&config);
+    }
+    let quick = format!("{config}{}close=quick", if config.contains('?') { '&' } else { '?' });
+    match ImportedStore::open(&quick) {
+        // A store of somebody else's, which knows no such option.
+        Err(Error::Invalid(_)) => ImportedStore::open(&config),
+        opened => opened,
+    }
 }
 
-/// Runs `call` on the store, opened for it or kept open.
+/// Runs `call` on the store.
 fn with_store<C: Checks, R>(
-    mut call: impl FnMut(&mut Server<C::Store>) -> Result<R, Fault>,
+    call: impl FnOnce(&mut Server<C::Store>) -> Result<R, Fault>,
 ) -> Result<Result<R, Fault>> {
-    let kept = KEPT.take();
-    let was_kept = kept.is_some();
-    let store = match kept {
-        Some(store) => store,
-        None => open()?,
-    };
-    let mut server = C::server(store);
+    let mut server = C::server(open()?);
     if let Some(directory) = variable("SECURE_LOG_RPC_BACKUP_DIR") {
         server = server.with_backups(directory);
     }
-    let mut outcome = call(&mut server);
-    // Another process took over while the store was kept: that call failed, and the next one opens it anew. Writes are
-    // compare-and-set, so that one which did take effect gives a conflict now and nothing twice.
-    if was_kept && matches!(outcome, Err(Fault::Store(Error::Busy(_)))) {
-        outcome = call(&mut server);
-    }
-    let Some(store) = C::into_imported(server) else { return Ok(outcome) };
-    if variable("SECURE_LOG_RPC_KEEP_OPEN").is_some_and(|value| value == "1") {
-        KEPT.set(Some(store));
-    } else if let Err(error) = store.close() {
+    let outcome = call(&mut server);
+    if let Some(Err(error)) = server.into_store().map(SecureLogStore::close) {
         // What was answered is durable; the lease runs out by itself.
         eprintln!("secure-log endpoint: the store was not closed in order: {error}");
     }
@@ -233,16 +214,24 @@ fn send(out: ResponseOutparam, reply: Reply, header: Option<(&str, &str)>, head_
     let response = OutgoingResponse::new(fields);
     let _ = response.set_status_code(reply.status);
     let body = response.body();
-    ResponseOutparam::set(out, Ok(response));
+    let rest = if head_only { &[][..] } else { &reply.body[..] };
     // From here on the caller may be gone, and nobody is left to tell.
-    let Ok(body) = body else { return };
-    if !head_only
-        && let Ok(stream) = body.write()
-        && write_all(&stream, &reply.body).is_none()
-    {
+    let Ok(body) = body else { return ResponseOutparam::set(out, Ok(response)) };
+    let Ok(stream) = body.write() else { return ResponseOutparam::set(out, Ok(response)) };
+    let room = stream.check_write().unwrap_or(0) as usize;
+    if rest.len() <= room && stream.write(rest).is_ok() {
+        // The last thing that this instance does: it can take the next request at once.
+        drop(stream);
+        let _ = OutgoingBody::finish(body, None);
+        ResponseOutparam::set(out, Ok(response));
         return;
     }
-    let _ = OutgoingBody::finish(body, None);
+    ResponseOutparam::set(out, Ok(response));
+    let written = write_all(&stream, rest);
+    drop(stream);
+    if written.is_some() {
+        let _ = OutgoingBody::finish(body, None);
+    }
 }
 
 fn write_all(stream: &OutputStream, mut rest: &[u8]) -> Option<()> {

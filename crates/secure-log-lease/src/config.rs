@@ -41,6 +41,7 @@ impl Default for LeaseOptions {
 /// |---|---|---|
 /// | `lease-ms` | L in milliseconds, 200 to 600,000; the same for every process that opens the store | 3000 |
 /// | `wait-ms` | how long `open` waits for another holder, 0 to 3,600,000 | 10,000, or twice L if that is more |
+/// | `close` | `quick`: closing leaves to the next opening what that can do as well (in SQLite, a short write-ahead log stays beside the file); for whoever opens the store for each call, as an endpoint does | everything in place |
 /// | `lock` | `host`: the host holds a native lock on the store, so a crashed holder's lease is taken at once | none |
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoreConfig {
@@ -48,6 +49,8 @@ pub struct StoreConfig {
     pub path: PathBuf,
     /// How its lease is taken.
     pub lease: LeaseOptions,
+    /// Whether closing may leave work to the next opening.
+    pub quick_close: bool,
 }
 
 impl StoreConfig {
@@ -64,7 +67,7 @@ impl StoreConfig {
             return Err(Error::invalid("config", "contains a NUL character"));
         }
 
-        let (mut lease_ms, mut wait_ms, mut host_lock) = (None, None, None);
+        let (mut lease_ms, mut wait_ms, mut host_lock, mut quick_close) = (None, None, None, None);
         for pair in query.into_iter().flat_map(|q| q.split('&')) {
             let (key, value) = pair.split_once('=').ok_or_else(|| {
                 Error::invalid("config", format!("{pair:?} after the path is not of the form key=value"))
@@ -72,6 +75,13 @@ impl StoreConfig {
             let fresh = match key {
                 "lease-ms" => lease_ms.replace(milliseconds(key, value, LEASE_MS)?).is_none(),
                 "wait-ms" => wait_ms.replace(milliseconds(key, value, WAIT_MS)?).is_none(),
+                "close" if value == "quick" => quick_close.replace(true).is_none(),
+                "close" => {
+                    return Err(Error::invalid(
+                        key,
+                        format!("{value:?} is not known; the one value is \"quick\""),
+                    ));
+                }
                 "lock" if value == "host" => host_lock.replace(true).is_none(),
                 "lock" => {
                     return Err(Error::invalid(
@@ -82,7 +92,7 @@ impl StoreConfig {
                 _ => {
                     return Err(Error::invalid(
                         "config",
-                        format!("unknown key {key:?}; known are lease-ms, wait-ms and lock"),
+                        format!("unknown key {key:?}; known are lease-ms, wait-ms, lock and close"),
                     ));
                 }
             };
@@ -94,7 +104,7 @@ impl StoreConfig {
         let mut lease = lease_ms.map_or_else(LeaseOptions::default, LeaseOptions::with_duration);
         lease.wait = wait_ms.unwrap_or(lease.wait);
         lease.host_lock = host_lock.unwrap_or(false);
-        Ok(Self { path: path.into(), lease })
+        Ok(Self { path: path.into(), lease, quick_close: quick_close.unwrap_or(false) })
     }
 }
 
@@ -125,7 +135,9 @@ mod tests {
         assert_eq!(config.path, PathBuf::from("dir/a b.db"));
         assert_eq!(config.lease.duration, Duration::from_secs(3));
         assert_eq!(config.lease.wait, Duration::from_secs(10));
-        assert!(!config.lease.host_lock);
+        assert!(!config.lease.host_lock && !config.quick_close);
+        assert!(StoreConfig::parse("a.db?close=quick").unwrap().quick_close);
+        assert_eq!(refused("a.db?close=slow").0, "close");
     }
 
     #[test]

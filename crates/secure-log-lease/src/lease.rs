@@ -32,9 +32,11 @@ use secure_log::error::{Error, Result};
 use crate::config::LeaseOptions;
 
 /// How many of the older numbers stay.
-const KEEP: u64 = 8;
-/// Shortest and longest pause between two looks at somebody else's lease.
-const POLL: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(25));
+const KEEP: u64 = 4;
+/// Shortest and longest pause between two looks at whether somebody else's lease was given back.
+const POLL: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(4));
+/// How often somebody else's sign of life is looked for.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// The right to write to a store, for as long as [`check`](Self::check) says so.
 ///
@@ -45,7 +47,6 @@ pub struct Lease {
     dir: PathBuf,
     options: LeaseOptions,
     token: u64,
-    took_over: bool,
     state: Mutex<State>,
 }
 
@@ -56,6 +57,15 @@ struct State {
     /// Taken before the last sign of life was given, so that it is never too young.
     alive: Instant,
     lost: bool,
+    /// Given back, and to be taken again.
+    parked: bool,
+    took_over: bool,
+}
+
+impl From<Taken> for State {
+    fn from(Taken { number, alive, took_over }: Taken) -> Self {
+        Self { number, beat: 0, alive, lost: false, parked: false, took_over }
+    }
 }
 
 impl Lease {
@@ -78,45 +88,35 @@ impl Lease {
         }
 
         let token = RandomState::new().hash_one(0);
-        let started = Instant::now();
-        let mut watch = Watch::default();
-        let mut pause = POLL.0;
-        loop {
-            let seen = list(&dir).map_err(|e| failed(store, "list", &dir, &e))?;
-            let done = seen.highest == 0 || seen.done;
-            if done || options.host_lock || watch.silent_for(&dir, seen.highest) >= options.duration {
-                let number = seen.highest.checked_add(1).ok_or_else(|| full(&dir))?;
-                let alive = Instant::now();
-                if create(&dir, number, token).map_err(|e| failed(store, "write to", &dir, &e))? {
-                    let now = list(&dir).map_err(|e| failed(store, "list", &dir, &e))?;
-                    if now.highest == number {
-                        prune(&dir, &now);
-                        let state = Mutex::new(State { number, beat: 0, alive, lost: false });
-                        let took_over = !done && !options.host_lock;
-                        let (store, options) = (store.to_owned(), options.clone());
-                        return Ok(Self { store, dir, options, token, took_over, state });
-                    }
-                }
-                pause = POLL.0;
-            }
-            let waited = started.elapsed();
-            if waited >= options.wait {
-                return Err(Error::Busy(format!(
-                    "{} is held by another process, or by one that died less than {} ms ago; waited {} ms",
-                    store.display(),
-                    options.duration.as_millis(),
-                    waited.as_millis(),
-                )));
-            }
-            std::thread::sleep(pause.min(options.wait - waited));
-            pause = (pause * 2).min(POLL.1);
-        }
+        let taken = take(store, &dir, options, token, 0)?;
+        let (store, options) = (store.to_owned(), options.clone());
+        Ok(Self { store, dir, options, token, state: Mutex::new(taken.into()) })
+    }
+
+    /// Gives the lease back for now; the next one need not wait. Until [`resume`](Self::resume) there is nothing that
+    /// [`check`](Self::check) would allow, so files of the store may stay open.
+    pub fn park(&self) -> Result<()> {
+        let mut state = self.lock();
+        self.give_back(&state)?;
+        state.parked = true;
+        Ok(())
+    }
+
+    /// Takes it again, waiting for others as [`acquire`](Self::acquire) does. True if nobody else had it in between:
+    /// what was read from the store's files still holds.
+    pub fn resume(&self) -> Result<bool> {
+        let mine = self.lock().number;
+        let taken = take(&self.store, &self.dir, &self.options, self.token, mine)?;
+        let mut state = self.lock();
+        let undisturbed = state.parked && !state.lost && state.number.checked_add(1) == Some(taken.number);
+        *state = taken.into();
+        Ok(undisturbed)
     }
 
     /// Whether the holder before neither gave the lease back nor was vouched for: it ran out, and
     /// that process may still be there, stopped in the middle of something.
     pub fn took_over(&self) -> bool {
-        self.took_over
+        self.lock().took_over
     }
 
     /// Path of the store that this lease is for.
@@ -134,6 +134,9 @@ impl Lease {
         let mut state = self.lock();
         if state.lost {
             return Err(self.superseded());
+        }
+        if state.parked {
+            return Err(Error::Busy(format!("{} was given back and not taken again", self.store.display())));
         }
         let age = state.alive.elapsed();
         if age < self.options.duration / 20 {
@@ -157,6 +160,13 @@ impl Lease {
     /// Gives the lease back; the next one need not wait. Close the store's files before.
     pub fn release(self) -> Result<()> {
         let state = self.lock();
+        if state.parked {
+            return Ok(());
+        }
+        self.give_back(&state)
+    }
+
+    fn give_back(&self, state: &State) -> Result<()> {
         if state.lost {
             return Err(self.superseded());
         }
@@ -243,12 +253,63 @@ impl Lease {
     }
 }
 
+/// A number that was just created, and is the highest.
+struct Taken {
+    number: u64,
+    alive: Instant,
+    took_over: bool,
+}
+
+/// Takes the next number. `last` is one that there was, or 0: where it still is, nothing needs to be listed to begin.
+fn take(store: &Path, dir: &Path, options: &LeaseOptions, token: u64, mut last: u64) -> Result<Taken> {
+    let started = Instant::now();
+    let mut watch = Watch::default();
+    let mut pause = POLL.0;
+    let listed = || list(dir).map_err(|e| failed(store, "list", dir, &e));
+    if last == 0 || !there(dir, &last.to_string()) {
+        last = listed()?.highest;
+    }
+    loop {
+        // A look at single names is cheaper than a listing, and there may be a crowd that waits.
+        while there(dir, &last.saturating_add(1).to_string()) {
+            last += 1;
+        }
+        let done = last == 0 || there(dir, &format!("{last}.done"));
+        if done || options.host_lock || watch.silent_for(dir, last) >= options.duration {
+            let number = last.checked_add(1).ok_or_else(|| full(dir))?;
+            let alive = Instant::now();
+            if create(dir, number, token).map_err(|e| failed(store, "write to", dir, &e))? {
+                // Only a listing tells that nothing is above it: `last` may have been pruned and long gone.
+                let now = listed()?;
+                if now.highest == number {
+                    prune(dir, &now);
+                    return Ok(Taken { number, alive, took_over: !done && !options.host_lock });
+                }
+                last = now.highest;
+            }
+            pause = POLL.0;
+        }
+        let waited = started.elapsed();
+        if waited >= options.wait {
+            return Err(Error::Busy(format!(
+                "{} is held by another process, or by one that died less than {} ms ago; waited {} ms",
+                store.display(),
+                options.duration.as_millis(),
+                waited.as_millis(),
+            )));
+        }
+        std::thread::sleep(pause.min(options.wait - waited));
+        pause = (pause * 2).min(POLL.1);
+        if !there(dir, &last.to_string()) {
+            last = listed()?.highest;
+        }
+    }
+}
+
 /// What a listing showed.
 struct Seen {
     /// Highest number; 0 if there is none.
     highest: u64,
-    /// Whether the highest has been given back.
-    done: bool,
     /// Our files that are far below the highest.
     old: Vec<OsString>,
 }
@@ -259,11 +320,15 @@ struct Watch {
     number: u64,
     content: Option<Vec<u8>>,
     since: Option<Instant>,
+    looked: Option<Instant>,
 }
 
 impl Watch {
     /// For how long, at least, this number has not changed.
     fn silent_for(&mut self, dir: &Path, number: u64) -> Duration {
+        if self.number == number && self.looked.is_some_and(|looked| looked.elapsed() < LOOK) {
+            return Duration::ZERO;
+        }
         // An unreadable file counts as one constant content.
         let content = File::open(dir.join(number.to_string())).ok().and_then(|file| {
             let mut bytes = Vec::new();
@@ -271,12 +336,18 @@ impl Watch {
         });
         // Taken after reading: a change that came later restarts the wait, one that came earlier is seen.
         let now = Instant::now();
+        self.looked = Some(now);
         if let (Some(since), true) = (self.since, self.number == number && self.content == content) {
             return now - since;
         }
-        *self = Self { number, content, since: Some(now) };
+        *self = Self { number, content, since: Some(now), looked: Some(now) };
         Duration::ZERO
     }
+}
+
+/// Whether there is a file of this name. One that cannot be looked at is not there: creating it tells.
+fn there(dir: &Path, name: &str) -> bool {
+    fs::symlink_metadata(dir.join(name)).is_ok()
 }
 
 fn lease_dir(store: &Path) -> PathBuf {
@@ -286,13 +357,10 @@ fn lease_dir(store: &Path) -> PathBuf {
 }
 
 /// `7` or `7.done`, written as we write them.
-fn parse_name(name: &str) -> Option<(u64, bool)> {
-    let (digits, done) = match name.strip_suffix(".done") {
-        Some(digits) => (digits, true),
-        None => (name, false),
-    };
+fn parse_name(name: &str) -> Option<u64> {
+    let digits = name.strip_suffix(".done").unwrap_or(name);
     let plain = digits.bytes().all(|b| b.is_ascii_digit()) && !digits.starts_with('0');
-    Some((digits.parse().ok().filter(|_| plain)?, done))
+    digits.parse().ok().filter(|_| plain)
 }
 
 /// How often a listing is begun anew because numbers were pruned under it.
@@ -314,15 +382,14 @@ fn list_once(dir: &Path) -> io::Result<Seen> {
     let mut names = Vec::new();
     for entry in fs::read_dir(dir)? {
         let name = entry?.file_name();
-        if let Some((number, done)) = name.to_str().and_then(parse_name) {
-            names.push((number, done, name));
+        if let Some(number) = name.to_str().and_then(parse_name) {
+            names.push((number, name));
         }
     }
-    let highest = names.iter().map(|(number, ..)| *number).max().unwrap_or(0);
-    let done = names.iter().any(|(number, done, _)| *number == highest && *done);
+    let highest = names.iter().map(|(number, _)| *number).max().unwrap_or(0);
     let old =
-        names.into_iter().filter(|(number, ..)| highest - number >= KEEP).map(|(.., name)| name).collect();
-    Ok(Seen { highest, done, old })
+        names.into_iter().filter(|(number, _)| highest - number >= KEEP).map(|(_, name)| name).collect();
+    Ok(Seen { highest, old })
 }
 
 /// Creates a number; `false` if it is there already.
@@ -398,6 +465,35 @@ mod tests {
             lease.release().unwrap();
         }
         assert!(numbers(&path).len() <= 2 * KEEP as usize, "{:?}", numbers(&path));
+    }
+
+    #[test]
+    fn a_parked_lease_allows_nothing_and_tells_whether_somebody_was_there() {
+        let (_dir, path) = store();
+        let options = options(60_000, 0);
+        let lease = Lease::acquire(&path, &options).unwrap();
+        for _ in 0..20 {
+            lease.park().unwrap();
+            assert!(matches!(lease.check(), Err(Error::Busy(_))));
+            assert!(!lease.is_lost());
+            assert!(lease.resume().unwrap());
+            lease.check().unwrap();
+        }
+        lease.park().unwrap();
+        Lease::acquire(&path, &options).unwrap().release().unwrap();
+        assert!(!lease.resume().unwrap());
+        lease.check().unwrap();
+        // Somebody has it now.
+        lease.park().unwrap();
+        let other = Lease::acquire(&path, &options).unwrap();
+        assert!(matches!(lease.resume(), Err(Error::Busy(_))));
+        assert!(matches!(lease.check(), Err(Error::Busy(_))));
+        other.release().unwrap();
+        assert!(!lease.resume().unwrap());
+        // What is given back already is not given back again.
+        lease.park().unwrap();
+        lease.release().unwrap();
+        Lease::acquire(&path, &options).unwrap().release().unwrap();
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::ffi::CStr;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
@@ -32,6 +33,9 @@ impl Target {
     }
 }
 
+/// Largest write-ahead log, bytes, of a store that is closed quickly (128 pages): whoever opens it reads that back.
+const LEFT_OVER: u64 = 32 + 128 * (24 + 4096);
+
 /// An open connection. Fields are dropped in order: the connection before its VFS.
 pub struct Db {
     /// The connection.
@@ -51,18 +55,21 @@ impl Db {
             }
             Target::File(config) => {
                 inspect(&config.path)?;
-                let lease = Lease::acquire(&config.path, &config.lease)?;
-                let took_over = lease.took_over();
-                let vfs = LeasedVfs::register(lease)?;
-                match Self::open_leased(config, &vfs, took_over) {
-                    Ok(conn) => Ok(Self { conn, vfs: Some(vfs) }),
-                    Err(e) => {
-                        let e = vfs.take_refusal().unwrap_or(e);
-                        // Whether or not it can be given back, the reason above is what matters.
-                        let _ = vfs.release();
-                        Err(e)
-                    }
-                }
+                Self::open_under(config, Lease::acquire(&config.path, &config.lease)?)
+            }
+        }
+    }
+
+    fn open_under(config: &StoreConfig, lease: Lease) -> Result<Self> {
+        let took_over = lease.took_over();
+        let vfs = LeasedVfs::register(lease)?;
+        match Self::open_leased(config, &vfs, took_over) {
+            Ok(conn) => Ok(Self { conn, vfs: Some(vfs) }),
+            Err(e) => {
+                let e = vfs.take_refusal().unwrap_or(e);
+                // Whether or not it can be given back, the reason above is what matters.
+                let _ = vfs.release();
+                Err(e)
             }
         }
     }
@@ -93,7 +100,12 @@ impl Db {
                     "{store} cannot use a write-ahead log (journal mode {mode})"
                 )));
             }
-            configure(&conn)
+            configure(&conn)?;
+            if config.quick_close {
+                // `Parked` sees to it.
+                pragma(&conn, "PRAGMA wal_autocheckpoint = 0")?;
+            }
+            Ok(())
         })();
         match result {
             Ok(()) => Ok(conn),
@@ -151,6 +163,69 @@ impl Db {
         match vfs {
             Some(vfs) => vfs.release(),
             None => Ok(()),
+        }
+    }
+}
+
+/// A store that was closed quickly: the lease is given back, the connection is kept for the next opening. If there is
+/// none, nothing is lost: the write-ahead log lies beside the file.
+pub struct Parked {
+    db: Db,
+    config: StoreConfig,
+    files: Files,
+}
+
+/// Length and time of the store's file and of its write-ahead log.
+type Files = [Option<(u64, Option<SystemTime>)>; 2];
+
+fn wal_of(store: &Path) -> PathBuf {
+    let mut wal = store.as_os_str().to_owned();
+    wal.push("-wal");
+    wal.into()
+}
+
+fn files(store: &Path) -> Files {
+    let look = |path: &Path| fs::metadata(path).ok().map(|meta| (meta.len(), meta.modified().ok()));
+    [look(store), look(&wal_of(store))]
+}
+
+impl Parked {
+    /// Gives the lease back and keeps the rest.
+    pub fn park(db: Db, config: &StoreConfig) -> Result<Self> {
+        let Some(vfs) = &db.vfs else { return Err(Error::Storage("a store in memory is not parked".into())) };
+        if let Err(e) = vfs.lease().check() {
+            db.abandon();
+            return Err(e);
+        }
+        if fs::metadata(wal_of(&config.path)).is_ok_and(|meta| meta.len() > LEFT_OVER) {
+            pragma(&db.conn, "PRAGMA wal_checkpoint(TRUNCATE)")?;
+        }
+        // It may be dropped at any time, without the lease.
+        db.conn
+            .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
+            .map_err(|e| from_sqlite(e, &At::store()))?;
+        let files = files(&config.path);
+        vfs.lease().park()?;
+        Ok(Self { db, config: config.clone(), files })
+    }
+
+    /// Whether it is what this configuration names.
+    pub fn is(&self, config: &StoreConfig) -> bool {
+        self.config == *config
+    }
+
+    /// Takes the lease again, and opens the file anew where others were there in between.
+    pub fn resume(self) -> Result<Db> {
+        let Self { db, config, files: before } = self;
+        let Some(vfs) = &db.vfs else { return Ok(db) };
+        if vfs.lease().resume()? && files(&config.path) == before {
+            return Ok(db);
+        }
+        let Db { conn, vfs } = db;
+        drop(conn);
+        match vfs {
+            Some(vfs) => Db::open_under(&config, vfs.into_lease()),
+            None => Db::open(&Target::File(config)),
         }
     }
 }

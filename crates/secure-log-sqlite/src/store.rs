@@ -1,5 +1,7 @@
 //! The store contract over one connection.
 
+use std::cell::RefCell;
+
 use rusqlite::Connection;
 use secure_log::error::{Error, Result};
 use secure_log::model::{QueryFilter, StreamHead};
@@ -7,8 +9,13 @@ use secure_log::store::{
     FoundPage, Object, ObjectKind, ObjectWrite, OpenStore, Row, SecureLogStore, StreamAppend, Tile,
 };
 
-use crate::db::{Db, Target};
+use crate::db::{Db, Parked, Target};
 use crate::{append, backup, entries, objects, query, tiles};
+
+thread_local! {
+    /// The store that was last closed quickly in this thread (an instance, in a component).
+    static PARKED: RefCell<Option<Parked>> = const { RefCell::new(None) };
+}
 
 /// A store in a SQLite file.
 ///
@@ -40,8 +47,15 @@ impl SqliteSecureLogStore {
 impl OpenStore for SqliteSecureLogStore {
     fn open(config: &str) -> Result<Self> {
         let target = Target::parse(config)?;
-        let db = Some(Db::open(&target)?);
-        Ok(Self { target, db })
+        let parked = match &target {
+            Target::File(config) => PARKED.take().filter(|parked| parked.is(config)),
+            Target::Memory => None,
+        };
+        let db = match parked {
+            Some(parked) => parked.resume()?,
+            None => Db::open(&target)?,
+        };
+        Ok(Self { target, db: Some(db) })
     }
 }
 
@@ -112,9 +126,15 @@ impl SecureLogStore for SqliteSecureLogStore {
     }
 
     fn close(mut self) -> Result<()> {
-        match self.db.take() {
-            Some(db) => db.close(),
-            None => Err(Error::Busy("superseded: another process has the store; it is closed here".into())),
+        match (self.db.take(), &self.target) {
+            (Some(db), Target::File(config)) if config.quick_close => {
+                PARKED.set(Some(Parked::park(db, config)?));
+                Ok(())
+            }
+            (Some(db), _) => db.close(),
+            (None, _) => {
+                Err(Error::Busy("superseded: another process has the store; it is closed here".into()))
+            }
         }
     }
 }

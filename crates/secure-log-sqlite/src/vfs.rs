@@ -115,12 +115,17 @@ impl LeasedVfs {
 
     /// Unregisters and gives the lease back. Only when no connection uses it any more.
     pub fn release(self) -> Result<()> {
+        self.into_lease().release()
+    }
+
+    /// Unregisters. Only when no connection uses it any more.
+    pub fn into_lease(self) -> Lease {
         let this = std::mem::ManuallyDrop::new(self);
         // SAFETY: `this` is not dropped, so the box is read out exactly once.
         let mut inner = unsafe { ptr::read(&this.inner) };
         // SAFETY: registered in `register`, and unregistered only once.
         unsafe { ffi::sqlite3_vfs_unregister(&mut inner.vfs) };
-        inner.guard.lease.release()
+        inner.guard.lease
     }
 }
 

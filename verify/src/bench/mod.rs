@@ -6,6 +6,7 @@ mod append;
 mod machine;
 mod measure;
 mod native;
+mod remote;
 mod scale;
 mod sign;
 mod table;
@@ -39,8 +40,20 @@ impl Sizes {
     pub const QUICK: Self = Self { verify: 10_000, large: 100_000, rounds: 7 };
 }
 
+/// A part of the table: what it measures, and how.
+type Part = (&'static str, fn(&Bench, &mut Table) -> anyhow::Result<()>);
+
+/// All parts, in the order of the table.
+pub const PARTS: [Part; 5] = [
+    ("append", append::rows),
+    ("verify", verify::rows),
+    ("scale", scale::rows),
+    ("sign", sign::rows),
+    ("remote", remote::rows),
+];
+
 /// What the measurements share.
-struct Bench {
+pub struct Bench {
     launcher: Launcher,
     dist: PathBuf,
     dir: TempDir,
@@ -61,8 +74,8 @@ impl Bench {
     }
 }
 
-/// Measures everything and prints the table. `dir` is where logs are kept while it runs.
-pub fn run(artifact: &Path, dir: Option<&Path>, sizes: Sizes) -> anyhow::Result<bool> {
+/// Measures everything, or one part, and prints the table. `dir` is where logs are kept while it runs.
+pub fn run(artifact: &Path, dir: Option<&Path>, sizes: Sizes, part: Option<&str>) -> anyhow::Result<bool> {
     let dist = artifact.parent().context("the artifact has no folder")?.to_owned();
     let guest = Guest { silent: true, ..Guest::default() };
     let launcher = Launcher {
@@ -79,10 +92,9 @@ pub fn run(artifact: &Path, dir: Option<&Path>, sizes: Sizes) -> anyhow::Result<
     let bench = Bench { launcher, dist, dir, sizes };
     println!("{}\n", machine::line(bench.dir.path()));
     let mut table = Table::new();
-    append::rows(&bench, &mut table)?;
-    verify::rows(&bench, &mut table)?;
-    scale::rows(&bench, &mut table)?;
-    sign::rows(&bench, &mut table)?;
+    for (_, rows) in PARTS.iter().filter(|(name, _)| part.is_none_or(|part| part == *name)) {
+        rows(&bench, &mut table)?;
+    }
     table.sizes(&bench.dist);
     Ok(table.finish())
 }

@@ -1,38 +1,22 @@
 //! The native sides of the comparisons.
 
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
 use rusqlite::{Connection, params};
+use secure_log::NativeSecureLog;
 use secure_log::header::entry_hash;
 use secure_log::store::OpenStore;
-use secure_log::{Environment, NativeSecureLog};
 use secure_log_sqlite::SqliteSecureLogStore;
 
+use crate::crowd::Machine;
+
 /// The engine on the same store, without a component in between.
-pub type Native = NativeSecureLog<SqliteSecureLogStore, System>;
-
-/// The system's clock and randomness.
-pub struct System;
-
-impl Environment for System {
-    fn now_ms(&mut self) -> u64 {
-        SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
-    }
-
-    fn fill_random(&mut self, out: &mut [u8]) {
-        if getrandom::fill(out).is_err() {
-            std::process::abort();
-        }
-    }
-}
+pub type Native = NativeSecureLog<SqliteSecureLogStore, Machine>;
 
 /// The native log over a SQLite store.
 pub fn open(config: &str) -> anyhow::Result<Native> {
-    Ok(NativeSecureLog::new(SqliteSecureLogStore::open(config)?, System, "bench")?)
+    Ok(NativeSecureLog::new(SqliteSecureLogStore::open(config)?, Machine, "bench")?)
 }
 
 /// SQLite alone: the statements that an append of the store executes, on the store's schema, with

@@ -27,6 +27,17 @@ impl Row {
         }
     }
 
+    /// Two rates, per second, and how much of the second the first must reach.
+    pub fn rates(what: impl Into<String>, rates: (f64, f64), ratio: f64, least: f64) -> Self {
+        Self {
+            what: what.into(),
+            measured: format!("{:.0}/s vs {:.0}/s", rates.0, rates.1),
+            value: format!("{ratio:.2}×"),
+            target: format!("at least {least}×"),
+            reached: ratio >= least,
+        }
+    }
+
     /// A figure that must not be larger.
     pub fn at_most(what: impl Into<String>, value: f64, limit: f64, unit: &str) -> Self {
         Self {

@@ -3,6 +3,7 @@
 //! [`Endpoint::start`] hosts `secure-log-rpc-server.wasm` in this process; [`Serve`] runs it under the stock command
 //! line, `wasmtime serve`. Both take a port that is free, and end when they are dropped.
 
+mod client;
 mod own;
 mod serve;
 
@@ -10,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
+pub use client::HttpClient;
 pub use own::Endpoint;
 pub use serve::{Form, Serve, wasmtime};
 
