@@ -99,6 +99,11 @@ pub fn ids_are_unique_in_a_stream(stores: &mut dyn Stores) {
     let refusal = conflict(&mut *store, |s| s.append(&[with_id("a", 3, "x")], &[], &[]));
     assert_eq!(refusal.stream_id, "a");
     assert_eq!(refusal.actual, Some(head("a", 2)));
+    // The head is the one that there is, also where rows before the refused one were good.
+    let mut late = rows("a", 3, 5);
+    late.rows[2].id = Some("y".into());
+    let refusal = conflict(&mut *store, |s| s.append(&[late], &[], &[]));
+    assert_eq!(refusal.actual, Some(head("a", 2)));
     // Ids are compared bytewise.
     put(&mut *store, &[with_id("a", 3, "X")]);
     put(&mut *store, &[with_id("a", 4, "")]);

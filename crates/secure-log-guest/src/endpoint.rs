@@ -7,7 +7,7 @@
 //! its connection as it left it.
 
 use std::marker::PhantomData;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use secure_log::store::{OpenStore, SecureLogStore};
 use secure_log::{Error, Result};
@@ -25,8 +25,10 @@ use wasip2::io::streams::{OutputStream, StreamError};
 
 use crate::ImportedStore;
 
-/// How long a caller may be silent in the middle of a request or an answer.
-const SILENCE: Duration = Duration::from_secs(15);
+/// How long a caller may take for a request, or for an answer, before it has to move [`PACE`] bytes each second.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// The slowest pace after that: nobody holds an instance with one byte now and then.
+const PACE: u64 = 32 * 1024;
 
 /// Which rows an endpoint takes.
 pub trait Checks: 'static {
@@ -170,18 +172,30 @@ fn with_store<C: Checks, R>(
     Ok(outcome)
 }
 
-/// Waits; false when the caller was silent for too long.
-fn ready(pollable: &Pollable) -> bool {
-    poll(&[pollable, &subscribe_duration(SILENCE.as_nanos() as u64)]).contains(&0)
+/// How long a caller has for a body.
+struct Patience(Instant);
+
+impl Patience {
+    fn begin() -> Self {
+        Self(Instant::now())
+    }
+
+    /// Waits; false when the caller, who has moved so many bytes, was too slow.
+    fn ready(&self, pollable: &Pollable, moved: usize) -> bool {
+        let all = PATIENCE + Duration::from_millis(moved as u64 * 1000 / PACE);
+        let left = all.saturating_sub(self.0.elapsed());
+        !left.is_zero() && poll(&[pollable, &subscribe_duration(left.as_nanos() as u64)]).contains(&0)
+    }
 }
 
 fn read_body(request: &IncomingRequest, length: Option<u64>) -> Result<Vec<u8>, Refusal> {
     let body = request.consume().map_err(|()| Refusal::cut_short())?;
     let stream = body.stream().map_err(|()| Refusal::cut_short())?;
     let arrives = stream.subscribe();
+    let patience = Patience::begin();
     let mut bytes = Vec::with_capacity(length.unwrap_or(0).min(1 << 20) as usize);
     loop {
-        if !ready(&arrives) {
+        if !patience.ready(&arrives, bytes.len()) {
             return Err(Refusal::cut_short());
         }
         match stream.read(64 * 1024) {
@@ -236,8 +250,10 @@ fn send(out: ResponseOutparam, reply: Reply, header: Option<(&str, &str)>, head_
 
 fn write_all(stream: &OutputStream, mut rest: &[u8]) -> Option<()> {
     let room = stream.subscribe();
+    let patience = Patience::begin();
+    let all = rest.len();
     while !rest.is_empty() {
-        if !ready(&room) {
+        if !patience.ready(&room, all - rest.len()) {
             return None;
         }
         let (now, later) = rest.split_at(rest.len().min(stream.check_write().ok()? as usize));
@@ -245,5 +261,5 @@ fn write_all(stream: &OutputStream, mut rest: &[u8]) -> Option<()> {
         rest = later;
     }
     stream.flush().ok()?;
-    ready(&room).then_some(())
+    patience.ready(&room, all).then_some(())
 }

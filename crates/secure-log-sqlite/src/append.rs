@@ -104,7 +104,7 @@ fn append_stream(conn: &Connection, append: &StreamAppend) -> Result<()> {
     let mut payload =
         conn.prepare_cached("INSERT INTO payloads (pos, payload) VALUES (?1, ?2)").map_err(sql)?;
     for row in &append.rows {
-        insert(conn, &mut entry, &mut payload, sid, stream, row)?;
+        insert(conn, &mut entry, &mut payload, sid, &append.prior, row)?;
     }
     Ok(())
 }
@@ -114,9 +114,10 @@ fn insert(
     entry: &mut CachedStatement<'_>,
     payload: &mut CachedStatement<'_>,
     sid: i64,
-    stream: &str,
+    prior: &StreamHead,
     row: &Row,
 ) -> Result<()> {
+    let stream = &prior.stream_id;
     let sql = |e| from_sqlite(e, &At::entry(stream, row.seqno));
     let pos = entry.insert(params![
         sid,
@@ -136,9 +137,10 @@ fn insert(
                 (e.sqlite_error_code(), &row.id)
                 && let Some(taken) = find_id(conn, stream, id)?
             {
+                // The head is the one before this transaction, which is undone.
                 return Err(Error::conflict(
                     stream,
-                    head(conn, stream)?,
+                    (prior.seqno > 0).then(|| prior.clone()),
                     format!("id {id:?} is taken by entry {taken}"),
                 ));
             }

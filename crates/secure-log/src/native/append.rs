@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 
 use super::*;
+use crate::error::Conflict;
 use crate::header::SALT_LEN;
 use crate::limits::{MAX_BATCH_BYTES, MAX_BATCH_EVENTS, MAX_PAYLOAD};
 use crate::record::{LOG_ENCODING, LOG_PRODUCER, encode_pointer};
@@ -23,6 +24,16 @@ struct Extra {
     payload_hash: Hash,
     payload_len: u64,
     salt_len: u32,
+}
+
+/// What became of an append.
+enum Attempt {
+    /// The rows are stored.
+    Stored,
+    /// Somebody else was first: the head of one of the streams was another one, and is known now.
+    Overtaken,
+    /// Something else stood against it: an id, an object, an expectation, a head that is not known.
+    Refused,
 }
 
 /// Rows for one stream, not yet linked to its head.
@@ -141,10 +152,6 @@ impl<S: SecureLogStore, E: Environment> NativeSecureLog<S, E> {
         let mut drafts: Vec<Draft> = Vec::new();
         let mut places: HashMap<String, usize> = HashMap::new();
         for (i, event) in events.into_iter().enumerate() {
-            if let Some(existing) = self.existing_event(&event)? {
-                results[i] = Some(existing);
-                continue;
-            }
             let place = match places.get(&event.stream_id) {
                 Some(place) => *place,
                 None => {
@@ -182,11 +189,7 @@ impl<S: SecureLogStore, E: Environment> NativeSecureLog<S, E> {
             });
             draft.events.push(i);
         }
-        if drafts.is_empty() {
-            self.check_expectations(expect)?;
-        } else {
-            self.commit_events(&mut drafts, expect, time_ms, &mut results)?;
-        }
+        self.commit_events(&mut drafts, expect, time_ms, &mut results)?;
         results
             .into_iter()
             .map(|r| r.ok_or_else(|| Error::Storage("an event of the batch was left out".into())))
@@ -194,31 +197,62 @@ impl<S: SecureLogStore, E: Environment> NativeSecureLog<S, E> {
     }
 
     /// The entry that an event with an id already has, if it is the same event.
-    fn existing_event(&mut self, event: &Event) -> Result<Option<AppendResult>> {
-        let Some(id) = &event.id else { return Ok(None) };
-        let Some(seqno) = self.store.find_id(&event.stream_id, id)? else { return Ok(None) };
-        let row = self.row(&event.stream_id, seqno, event.object_ref.is_none())?;
-        let header = verify::check_row(&event.stream_id, &row)?;
-        verify::check_payload(&event.stream_id, &header, row.payload.as_deref())?;
-        let same_payload = match &row.payload {
-            Some(stored) => stored.get(header.salt_len as usize..) == Some(&event.payload[..]),
-            None => header.payload_hash == payload_hash(&[], &event.payload),
+    fn existing_event(&mut self, stream_id: &str, new: &Row, extra: &Extra) -> Result<Option<AppendResult>> {
+        let Some(id) = &new.id else { return Ok(None) };
+        let Some(seqno) = self.store.find_id(stream_id, id)? else { return Ok(None) };
+        let row = self.row(stream_id, seqno, extra.object_ref.is_none())?;
+        let header = verify::check_row(stream_id, &row)?;
+        verify::check_payload(stream_id, &header, row.payload.as_deref())?;
+        let same_payload = match (&row.payload, &new.payload) {
+            // Each has a salt of its own.
+            (Some(stored), Some(new)) => {
+                stored.get(header.salt_len as usize..) == new.get(extra.salt_len as usize..)
+            }
+            (None, None) => header.payload_hash == extra.payload_hash,
+            _ => false,
         };
         let same = same_payload
-            && header.event_type == event.event_type
-            && header.severity == event.severity
-            && header.producer == event.producer
-            && header.payload_encoding == event.payload_encoding.as_deref()
-            && header.object_ref == event.object_ref.as_deref();
+            && header.event_type == new.event_type
+            && header.severity as u8 == new.severity
+            && header.producer == new.producer
+            && header.payload_encoding == extra.payload_encoding.as_deref()
+            && header.object_ref == extra.object_ref.as_deref();
         if !same {
-            let head = self.store.head(&event.stream_id)?;
+            let head = self.store.head(stream_id)?;
             return Err(Error::conflict(
-                &event.stream_id,
+                stream_id,
                 head,
                 format!("entry {seqno} has the id {id:?} and is another event"),
             ));
         }
         Ok(Some(AppendResult { seqno, entry_hash: row.entry_hash }))
+    }
+
+    /// Takes events out of `drafts` that are stored already. Whether there were any.
+    fn settle_existing(
+        &mut self,
+        drafts: &mut Vec<Draft>,
+        results: &mut [Option<AppendResult>],
+    ) -> Result<bool> {
+        let mut any = false;
+        for draft in drafts.iter_mut() {
+            let mut at = 0;
+            while at < draft.append.rows.len() {
+                let stream_id = &draft.append.prior.stream_id;
+                match self.existing_event(stream_id, &draft.append.rows[at], &draft.extras[at])? {
+                    Some(existing) => {
+                        results[draft.events[at]] = Some(existing);
+                        draft.append.rows.remove(at);
+                        draft.extras.remove(at);
+                        draft.events.remove(at);
+                        any = true;
+                    }
+                    None => at += 1,
+                }
+            }
+        }
+        drafts.retain(|draft| !draft.append.rows.is_empty());
+        Ok(any)
     }
 
     fn check_expectations(&mut self, expect: &[StreamHead]) -> Result<()> {
@@ -341,11 +375,14 @@ impl<S: SecureLogStore, E: Environment> NativeSecureLog<S, E> {
         time_ms: u64,
         results: &mut [Option<AppendResult>],
     ) -> Result<()> {
-        let own = drafts.len();
         let mut resends = 0;
-        for _ in 0..MAX_ATTEMPTS {
+        for attempt in 1..=MAX_ATTEMPTS {
+            if drafts.is_empty() {
+                return self.check_expectations(expect);
+            }
+            let own = drafts.len();
             let mut created: Vec<Record> = Vec::new();
-            for draft in &mut drafts[..own] {
+            for draft in drafts.iter_mut() {
                 let (head, create) = self.append_head(&draft.append.prior.stream_id)?;
                 if create {
                     created.push(Record::StreamCreated {
@@ -370,7 +407,7 @@ impl<S: SecureLogStore, E: Environment> NativeSecureLog<S, E> {
             for (draft, append) in drafts.iter_mut().zip(appends) {
                 draft.append = append;
             }
-            if outcome? {
+            if let Ok(Attempt::Stored) = outcome {
                 for draft in drafts.iter() {
                     if let Some(last) = draft.append.rows.last() {
                         self.remember(StreamHead {
@@ -386,49 +423,56 @@ impl<S: SecureLogStore, E: Environment> NativeSecureLog<S, E> {
                 return Ok(());
             }
             drafts.truncate(own);
-            self.check_expectations(expect)?;
-            // Somebody may have stored one of our ids meanwhile.
-            for draft in &drafts[..own] {
-                for row in &draft.append.rows {
-                    if let Some(id) = &row.id
-                        && let Some(seqno) = self.store.find_id(&draft.append.prior.stream_id, id)?
-                    {
-                        return Err(Error::conflict(
-                            &draft.append.prior.stream_id,
-                            None,
-                            format!(
-                                "entry {seqno} was stored with the id {id:?} by somebody else meanwhile: send the batch again"
-                            ),
-                        ));
+            match outcome {
+                Ok(_) if !expect.is_empty() => self.check_expectations(expect)?,
+                Ok(_) => {}
+                // An event that is stored already may be sent again, whatever became of its stream.
+                Err(error @ Error::Denied(_)) => {
+                    if !self.settle_existing(drafts, results)? {
+                        return Err(error);
                     }
+                    continue;
                 }
+                Err(error) => return Err(error),
+            }
+            // Where a head was in the way, the store tells about ids when the head is right. It is not relied upon.
+            if !matches!(outcome, Ok(Attempt::Overtaken)) || attempt % 16 == 0 {
+                self.settle_existing(drafts, results)?;
             }
         }
         Err(Error::Busy(format!("other writers were faster {MAX_ATTEMPTS} times in a row; try again")))
     }
 
-    /// One attempt. `false`: somebody else was first, and the heads involved are forgotten.
+    /// One attempt. Where it is refused, heads that turned out wrong are corrected or forgotten.
     fn try_append(
         &mut self,
         appends: &[StreamAppend],
         expect: &[StreamHead],
         objects: &[ObjectWrite],
         resends: &mut u32,
-    ) -> Result<bool> {
+    ) -> Result<Attempt> {
         loop {
             let error = match self.store.append(appends, expect, objects) {
-                Ok(()) => return Ok(true),
+                Ok(()) => return Ok(Attempt::Stored),
                 Err(error) => error,
             };
+            if let Error::Conflict(conflict) = &error {
+                // Also where an earlier attempt took effect and its answer was lost.
+                let landed = self.landed(appends);
+                let overtaken = self.learn(appends, conflict);
+                return match landed? {
+                    true => Ok(Attempt::Stored),
+                    false if overtaken => Ok(Attempt::Overtaken),
+                    false => Ok(Attempt::Refused),
+                };
+            }
             for append in appends {
                 self.heads.remove(&append.prior.stream_id);
             }
             match error {
-                // Also where an earlier attempt took effect and its answer was lost.
-                Error::Conflict(_) => return self.landed(appends),
                 Error::Unavailable(_) => {
                     if let Ok(true) = self.landed(appends) {
-                        return Ok(true);
+                        return Ok(Attempt::Stored);
                     }
                     if *resends == MAX_RESENDS {
                         return Err(error);
@@ -438,6 +482,21 @@ impl<S: SecureLogStore, E: Environment> NativeSecureLog<S, E> {
                 error => return Err(error),
             }
         }
+    }
+
+    /// Takes the head of which a conflict tells, so that it need not be asked for. True if it was the head of a stream
+    /// that stood against the append; false if it was anything else, and then all heads are forgotten.
+    fn learn(&mut self, appends: &[StreamAppend], conflict: &Conflict) -> bool {
+        if let Some(actual) = &conflict.actual
+            && appends.iter().any(|a| a.prior.stream_id == actual.stream_id && a.prior != *actual)
+        {
+            self.remember(actual.clone());
+            return true;
+        }
+        for append in appends {
+            self.heads.remove(&append.prior.stream_id);
+        }
+        false
     }
 
     /// Whether these very rows are stored. A transaction is all or nothing, so one row tells.
@@ -467,7 +526,7 @@ impl<S: SecureLogStore, E: Environment> NativeSecureLog<S, E> {
             let first = 1 + prior.seqno + (draft.append.rows.len() - records.len()) as u64;
             let objects: Vec<_> = (first..).zip(records).filter_map(|(n, r)| pointer(r, n)).collect();
             let appends = [draft.append];
-            if self.try_append(&appends, expect, &objects, &mut resends)? {
+            if let Attempt::Stored = self.try_append(&appends, expect, &objects, &mut resends)? {
                 if let Some(last) = appends[0].rows.last() {
                     self.remember(StreamHead {
                         stream_id: LOG_STREAM.to_owned(),
