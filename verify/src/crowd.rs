@@ -65,6 +65,10 @@ impl Environment for Machine {
             std::process::abort();
         }
     }
+
+    fn pause(&mut self, time: Duration) {
+        std::thread::sleep(time);
+    }
 }
 
 /// A log over an endpoint.

@@ -36,6 +36,10 @@ impl Environment for Wasi {
             std::process::abort();
         }
     }
+
+    fn pause(&mut self, time: std::time::Duration) {
+        std::thread::sleep(time);
+    }
 }
 
 fn enter<R>(f: impl FnOnce(&mut Option<Log>) -> Result<R>) -> Result<R, w::LogError> {

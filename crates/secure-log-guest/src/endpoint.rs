@@ -7,7 +7,7 @@
 //! its connection as it left it.
 
 use std::marker::PhantomData;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use secure_log::store::{OpenStore, SecureLogStore};
 use secure_log::{Error, Result};
@@ -15,7 +15,7 @@ use secure_log_rpc::envelope::{Call, Reply, reply};
 use secure_log_rpc::http::{Admission, HEALTH_CALL, Head, Policy, Refusal, health, not_opened};
 use secure_log_rpc::limits::MAX_REQUEST;
 use secure_log_rpc::{CheckedStore, Fault, Server};
-use wasip2::clocks::monotonic_clock::subscribe_duration;
+use wasip2::clocks::monotonic_clock::{Instant, now, subscribe_instant};
 use wasip2::exports::http::incoming_handler::Guest;
 use wasip2::http::types::{
     Fields, IncomingRequest, Method as Verb, OutgoingBody, OutgoingResponse, ResponseOutparam,
@@ -25,9 +25,10 @@ use wasip2::io::streams::{OutputStream, StreamError};
 
 use crate::ImportedStore;
 
-/// How long a caller may take for a request, or for an answer, before it has to move [`PACE`] bytes each second.
-const PATIENCE: Duration = Duration::from_secs(15);
-/// The slowest pace after that: nobody holds an instance with one byte now and then.
+/// How long a caller may be silent in the middle of a request or an answer.
+const SILENCE: Duration = Duration::from_secs(15);
+/// How many bytes a second a caller has to move, all in all, once it has taken longer than that: nobody holds an
+/// instance with one byte now and then.
 const PACE: u64 = 32 * 1024;
 
 /// Which rows an endpoint takes.
@@ -177,14 +178,15 @@ struct Patience(Instant);
 
 impl Patience {
     fn begin() -> Self {
-        Self(Instant::now())
+        Self(now())
     }
 
     /// Waits; false when the caller, who has moved so many bytes, was too slow.
     fn ready(&self, pollable: &Pollable, moved: usize) -> bool {
-        let all = PATIENCE + Duration::from_millis(moved as u64 * 1000 / PACE);
-        let left = all.saturating_sub(self.0.elapsed());
-        !left.is_zero() && poll(&[pollable, &subscribe_duration(left.as_nanos() as u64)]).contains(&0)
+        let all = SILENCE + Duration::from_millis(moved as u64 * 1000 / PACE);
+        let slow = self.0.saturating_add(all.as_nanos() as u64);
+        let silent = now().saturating_add(SILENCE.as_nanos() as u64);
+        now() < slow && poll(&[pollable, &subscribe_instant(slow.min(silent))]).contains(&0)
     }
 }
 

@@ -6,7 +6,7 @@ use secure_log::limits::{MAX_HEADER, MAX_PAYLOAD, MAX_STREAM_ID};
 use secure_log::model::StreamHead;
 use secure_log::store::{ObjectWrite, Row, StreamAppend};
 
-use crate::entries::{create_sid, find_id, head, head_of, sid};
+use crate::entries::{create_sid, find_id, head_of, sid};
 use crate::failure::{At, from_sqlite};
 use crate::{objects, rows};
 

@@ -2,6 +2,7 @@
 //! one transaction that is a compare-and-set on every stream it touches.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use super::*;
 use crate::error::Conflict;
@@ -10,9 +11,14 @@ use crate::limits::{MAX_BATCH_BYTES, MAX_BATCH_EVENTS, MAX_PAYLOAD};
 use crate::record::{LOG_ENCODING, LOG_PRODUCER, encode_pointer};
 use crate::store::{ObjectKind, ObjectWrite, StreamAppend};
 
-/// How often an append starts over from a fresh head before it gives up. Other writers make
-/// progress each time it has to.
+/// How often, and for how many milliseconds, an append starts over from a fresh head before it gives up. Other writers
+/// make progress each time it has to.
 const MAX_ATTEMPTS: u32 = 256;
+const MAX_ATTEMPTS_MS: u64 = 30_000;
+/// Longest pause between two of them.
+const MAX_PAUSE: Duration = Duration::from_millis(64);
+/// For how many appends others are expected to append as well, once they were seen to.
+const CONTENDED: u32 = 32;
 /// How often an append whose fate is unknown is sent again; it is a compare-and-set, so it cannot
 /// take effect twice.
 const MAX_RESENDS: u32 = 2;
@@ -376,7 +382,15 @@ impl<S: SecureLogStore, E: Environment> NativeSecureLog<S, E> {
         results: &mut [Option<AppendResult>],
     ) -> Result<()> {
         let mut resends = 0;
-        for attempt in 1..=MAX_ATTEMPTS {
+        if self.contended > 0 {
+            // Whoever goes on from the head that it has just written is always first in line, and the others never.
+            self.contended -= 1;
+            self.forget(drafts);
+        }
+        for attempt in 1.. {
+            if attempt > MAX_ATTEMPTS && self.env.now_ms().saturating_sub(time_ms) > MAX_ATTEMPTS_MS {
+                break;
+            }
             if drafts.is_empty() {
                 return self.check_expectations(expect);
             }
@@ -439,8 +453,25 @@ impl<S: SecureLogStore, E: Environment> NativeSecureLog<S, E> {
             if !matches!(outcome, Ok(Attempt::Overtaken)) || attempt % 16 == 0 {
                 self.settle_existing(drafts, results)?;
             }
+            if attempt > 1 && matches!(outcome, Ok(Attempt::Overtaken)) {
+                self.back_off(attempt);
+                self.forget(drafts);
+            }
         }
-        Err(Error::Busy(format!("other writers were faster {MAX_ATTEMPTS} times in a row; try again")))
+        Err(overtaken())
+    }
+
+    /// Waits for a random time, twice as long at most with each attempt, so that those who collided do not meet again.
+    fn back_off(&mut self, attempt: u32) {
+        let [random] = self.random.take::<1>(&mut self.env);
+        let longest = MAX_PAUSE.min(Duration::from_millis(1) * (1 << attempt.min(10)));
+        self.env.pause(longest * u32::from(random) / 255);
+    }
+
+    fn forget(&mut self, drafts: &[Draft]) {
+        for draft in drafts {
+            self.heads.remove(&draft.append.prior.stream_id);
+        }
     }
 
     /// One attempt. Where it is refused, heads that turned out wrong are corrected or forgotten.
@@ -458,7 +489,10 @@ impl<S: SecureLogStore, E: Environment> NativeSecureLog<S, E> {
             };
             if let Error::Conflict(conflict) = &error {
                 // Also where an earlier attempt took effect and its answer was lost.
-                let landed = self.landed(appends);
+                let landed = match told_by_head(appends, conflict) {
+                    Some(landed) => Ok(landed),
+                    None => self.landed(appends),
+                };
                 let overtaken = self.learn(appends, conflict);
                 return match landed? {
                     true => Ok(Attempt::Stored),
@@ -491,6 +525,7 @@ impl<S: SecureLogStore, E: Environment> NativeSecureLog<S, E> {
             && appends.iter().any(|a| a.prior.stream_id == actual.stream_id && a.prior != *actual)
         {
             self.remember(actual.clone());
+            self.contended = CONTENDED;
             return true;
         }
         for append in appends {
@@ -520,30 +555,56 @@ impl<S: SecureLogStore, E: Environment> NativeSecureLog<S, E> {
         let time_ms = self.env.now_ms();
         let mut resends = 0;
         let mut before = None;
-        for _ in 0..MAX_ATTEMPTS {
+        for attempt in 1.. {
+            if attempt > MAX_ATTEMPTS && self.env.now_ms().saturating_sub(time_ms) > MAX_ATTEMPTS_MS {
+                break;
+            }
             let draft = self.log_draft(records, time_ms)?;
             let prior = draft.append.prior.clone();
             let first = 1 + prior.seqno + (draft.append.rows.len() - records.len()) as u64;
             let objects: Vec<_> = (first..).zip(records).filter_map(|(n, r)| pointer(r, n)).collect();
             let appends = [draft.append];
-            if let Attempt::Stored = self.try_append(&appends, expect, &objects, &mut resends)? {
-                if let Some(last) = appends[0].rows.last() {
-                    self.remember(StreamHead {
-                        stream_id: LOG_STREAM.to_owned(),
-                        seqno: last.seqno,
-                        entry_hash: last.entry_hash,
-                    });
+            match self.try_append(&appends, expect, &objects, &mut resends)? {
+                Attempt::Stored => {
+                    if let Some(last) = appends[0].rows.last() {
+                        self.remember(StreamHead {
+                            stream_id: LOG_STREAM.to_owned(),
+                            seqno: last.seqno,
+                            entry_hash: last.entry_hash,
+                        });
+                    }
+                    return Ok(CommittedRecords { first, time_ms });
                 }
-                return Ok(CommittedRecords { first, time_ms });
+                Attempt::Overtaken if attempt > 1 => {
+                    self.back_off(attempt);
+                    self.heads.remove(LOG_STREAM);
+                }
+                Attempt::Overtaken => {}
+                Attempt::Refused if before.as_ref() == Some(&prior) => {
+                    self.check_expectations(expect)?;
+                    return Err(Error::conflict(LOG_STREAM, None, "somebody else recorded the same"));
+                }
+                Attempt::Refused => before = Some(self.log_head()?),
             }
-            if before.as_ref() == Some(&prior) {
-                self.check_expectations(expect)?;
-                return Err(Error::conflict(LOG_STREAM, None, "somebody else recorded the same"));
-            }
-            before = Some(self.log_head()?);
         }
-        Err(Error::Busy(format!("other writers were faster {MAX_ATTEMPTS} times in a row; try again")))
+        Err(overtaken())
     }
+}
+
+fn overtaken() -> Error {
+    Error::Busy(format!("other writers were faster {MAX_ATTEMPTS} times in a row and more; try again"))
+}
+
+/// Whether these very rows are stored, as far as the head in a conflict tells.
+fn told_by_head(appends: &[StreamAppend], conflict: &Conflict) -> Option<bool> {
+    let actual = conflict.actual.as_ref()?;
+    let append = appends.iter().find(|a| a.prior.stream_id == actual.stream_id && !a.rows.is_empty())?;
+    if actual.seqno <= append.prior.seqno {
+        return Some(false);
+    }
+    // Behind the last row, others may have followed ours.
+    let at = usize::try_from(actual.seqno - append.prior.seqno - 1).ok()?;
+    append.rows.get(at).map(|ours| ours.entry_hash == actual.entry_hash)
 }
 
 /// Where records went.

@@ -29,6 +29,9 @@ pub trait Environment {
     fn now_ms(&mut self) -> u64;
     /// Fills `out` with bytes of cryptographic quality.
     fn fill_random(&mut self, out: &mut [u8]);
+    /// Waits, before an append that others have overtaken is tried again. Without it nothing is wrong but that many
+    /// writers to one stream take more attempts.
+    fn pause(&mut self, _time: std::time::Duration) {}
 }
 
 /// A log over a store: all integrity logic, no I/O of its own.
@@ -42,6 +45,8 @@ pub struct NativeSecureLog<S, E> {
     /// Heads as this log last saw them; every write is a compare-and-set, so a stale one costs a
     /// retry and nothing else. `seqno` 0: the stream is created and empty.
     heads: HashMap<String, StreamHead>,
+    /// Appends for which heads are read anew, because others were seen to append as well.
+    contended: u32,
     random: RandomPool,
 }
 
@@ -85,6 +90,7 @@ impl<S: SecureLogStore, E: Environment> NativeSecureLog<S, E> {
             boot_id: None,
             chosen_origin: None,
             heads: HashMap::new(),
+            contended: 0,
             random,
         })
     }
