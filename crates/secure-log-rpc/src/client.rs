@@ -135,7 +135,17 @@ fn read<'de, R: Deserialize<'de>>(method: Method, answer: &'de str) -> Result<R>
 
 /// The far end answered, but not with what the method gives.
 fn odd(method: Method, reason: &str) -> Error {
+    let reason = excerpt(&without_values(reason));
     Error::corrupt("", 0, format!("the far end answered `{}` with something else: {reason}", method.name()))
+}
+
+/// What serde says, without the strings that it found: they may be of any length, and some servers repeat the token.
+fn without_values(reason: &str) -> String {
+    let (open, end) = if reason.starts_with("unknown ") { ("`", "`, expected") } else { ("\"", "\"") };
+    let Some(from) = reason.find(open) else { return reason.to_owned() };
+    // What was found may hold these marks too, so the last one counts.
+    let rest = reason.rfind(end).filter(|to| from < *to).map_or("", |to| &reason[to + open.len()..]);
+    format!("{}{open}…{open}{rest}", &reason[..from])
 }
 
 impl<T: Transport + Default> OpenStore for RemoteStore<T> {

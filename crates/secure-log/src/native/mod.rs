@@ -50,6 +50,9 @@ pub struct NativeSecureLog<S, E> {
     random: RandomPool,
 }
 
+/// How often something is compared that others write to meanwhile.
+const MAX_STEADY: u32 = 32;
+
 /// Heads that are remembered at most.
 const MAX_CACHED_HEADS: usize = 65_536;
 
@@ -114,6 +117,19 @@ impl<S: SecureLogStore, E: Environment> NativeSecureLog<S, E> {
             self.heads.clear();
         }
         self.heads.insert(head.stream_id.clone(), head);
+    }
+
+    /// Runs what compares different parts of the store. Where they do not agree and others wrote to `_log` meanwhile,
+    /// that may be why, so it is run again.
+    fn steadily<R>(&mut self, mut run: impl FnMut(&mut Self) -> Result<R>) -> Result<R> {
+        for _ in 1..MAX_STEADY {
+            let before = self.store.head(LOG_STREAM)?;
+            match run(self) {
+                Err(Error::Corrupt(_)) if self.store.head(LOG_STREAM)? != before => {}
+                outcome => return outcome,
+            }
+        }
+        run(self)
     }
 
     /// Head of `_log`, fresh from the store.
@@ -228,7 +244,7 @@ impl<S: SecureLogStore, E: Environment> SecureLog for NativeSecureLog<S, E> {
     }
 
     fn list_streams(&mut self) -> Result<Vec<StreamInfo>> {
-        self.do_list_streams()
+        self.steadily(Self::do_list_streams)
     }
 
     fn deprecate_stream(&mut self, stream_id: &str) -> Result<()> {
@@ -346,7 +362,7 @@ impl<S: SecureLogStore, E: Environment> SecureLog for NativeSecureLog<S, E> {
     }
 
     fn verify_checkpoint_chain(&mut self, trusted: &[String]) -> Result<CheckpointReport> {
-        self.do_verify_checkpoint_chain(trusted)
+        self.steadily(|log| log.do_verify_checkpoint_chain(trusted))
     }
 
     fn build_entry_proof(&mut self, stream_id: &str, seqno: u64) -> Result<EntryProof> {
