@@ -27,8 +27,8 @@ fi
 # Suites in the order of the report. Those of one lane run one after another, the two lanes side by side; what measures
 # time or kills processes under load runs alone, afterwards.
 LANE_ONE="toolchain format lock-file scripts components clippy clippy-wasm unit-build"
-LANE_TWO="harness-clippy harness-build tools deny"
-ALONE="unit harness wide wac cargo-component docs"
+LANE_TWO="harness-clippy harness-build tools wasmtime deny"
+ALONE="unit harness endpoint wide wac cargo-component docs"
 
 title() {
     case "$1" in
@@ -46,6 +46,8 @@ title() {
     harness-build) echo "compiling the harness and its tests" ;;
     harness) echo "the harness's tests, on the composed artifacts" ;;
     tools) echo "wac, cargo-component and cargo-deny" ;;
+    wasmtime) echo "the stock command line of wasmtime" ;;
+    endpoint) echo "the commands of docs/endpoint.md" ;;
     deny) echo "licences and sources of the dependencies" ;;
     wac) echo "the wac commands of docs/composition.md" ;;
     cargo-component) echo "cargo component build" ;;
@@ -86,6 +88,8 @@ suite() {
         ;;
     harness) in_verify cargo test --release --no-fail-fast ;;
     tools) install_tools ;;
+    wasmtime) ./scripts/setup-wasmtime.sh ;;
+    endpoint) ./scripts/test-endpoint.sh ;;
     deny) deny ;;
     wac) documented_wac_commands ;;
     cargo-component) cargo_component ;;

@@ -25,9 +25,12 @@ fn exports_of(world: &str) -> Vec<String> {
 
 #[test]
 fn artifacts_export_exactly_their_world() {
-    for (artifact, world) in
-        [("secure-log-sqlite.wasm", "composed-sqlite"), ("secure-log-file.wasm", "composed-file")]
-    {
+    for (artifact, world) in [
+        ("secure-log-sqlite.wasm", "composed-sqlite"),
+        ("secure-log-file.wasm", "composed-file"),
+        ("secure-log-remote.wasm", "composed-remote"),
+        ("secure-log-remote-host.wasm", "composed-remote-host"),
+    ] {
         let exports = common::launcher(artifact, false).artifact.exports();
         assert_eq!(exports, exports_of(world), "{artifact}");
         assert!(exports.len() >= 3);
