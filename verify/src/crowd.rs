@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, ensure};
+use secure_log::limits::MAX_PAGE_ROWS;
 use secure_log::model::{Event, Severity};
+use secure_log::store::SecureLogStore;
 use secure_log::{Environment, Error, NativeSecureLog, SecureLog};
 use secure_log_rpc::RemoteStore;
 
@@ -187,17 +189,24 @@ impl Crowd {
                 head.seqno,
                 mine.len()
             );
-            for (number, ack) in (1..).zip(mine) {
+            let mut rows = Vec::new();
+            while (rows.len() as u64) < head.seqno {
+                rows.extend(log.store_mut().read_rows(
+                    &stream,
+                    rows.len() as u64 + 1,
+                    MAX_PAGE_ROWS,
+                    false,
+                )?);
+            }
+            for ((number, ack), row) in (1..).zip(mine).zip(rows) {
                 ensure!(
                     ack.seqno == number,
                     "{stream:?}: {} was acknowledged where {number} follows",
                     ack.seqno
                 );
-                let entry = log.read(&stream, number)?;
-                ensure!(entry.entry_hash == ack.hash, "{stream:?} {number} is not what was acknowledged");
                 ensure!(
-                    entry.header.event_id.as_deref() == Some(&*ack.id),
-                    "{stream:?} {number} is another event than was acknowledged"
+                    row.entry_hash == ack.hash && row.id.as_deref() == Some(&*ack.id),
+                    "{stream:?} {number} is not what was acknowledged"
                 );
             }
         }

@@ -124,10 +124,11 @@ pub fn check_append(append: &StreamAppend) -> Result<()> {
     if (prior.seqno == 0) != (prior.entry_hash == ZERO_HASH) {
         return Err(Error::corrupt(stream_id, prior.seqno, "seqno 0 goes with a hash of zeros, and only it"));
     }
-    let next = prior
-        .seqno
-        .checked_add(1)
-        .ok_or_else(|| Error::corrupt(stream_id, prior.seqno, "nothing comes after the last number"))?;
+    // Numbers end before the last one, so that whoever counts on from a row does not begin anew.
+    let next = match prior.seqno.checked_add(append.rows.len() as u64) {
+        Some(last) if last < u64::MAX => prior.seqno + 1,
+        _ => return Err(Error::corrupt(stream_id, prior.seqno, "nothing comes after the last number")),
+    };
     let mut walk = ChainWalk::new(stream_id, next, Some(prior.entry_hash));
     for row in &append.rows {
         let header = walk.step(row)?;
