@@ -216,11 +216,15 @@ hides_token() {
 # seqno_is N: of the last entry of the stream of these examples.
 seqno_is() { in_work curl -s -K curl.conf "$URL" -d "$HEAD_CALL" | grep -q "\"seqno\":$1,"; }
 
+# writes NAME: an object that was not there yet.
+writes() {
+    [ "$(in_work curl -s -K curl.conf "$URL" -d '{"method":"append","params":[[],[],[{"kind":"state","key":"'"$1"'","value":"eA=="}]]}')" = null ]
+}
+written() { in_work curl -s -K curl.conf "$URL" -d '{"method":"read-object","params":["state","'"$1"'"]}'; }
+
 fails() { ! "$@"; }
 
 HEAD_CALL='{"method":"head","params":["doors"]}'
-# May be made any number of times.
-WRITE_CALL='{"method":"append","params":[[],[],[{"kind":"state","key":"example","value":""}]]}'
 URL=http://127.0.0.1:8787
 export HOME="$WORK"
 unset CURL_HOME SECURE_LOG_RPC_TOKEN XDG_CONFIG_HOME
@@ -387,19 +391,31 @@ check "restore: an entry after the copy" seqno_is 2
 # --- a crash ------------------------------------------------------------------------------------------------
 
 # Writers at work, so that the process dies somewhere in the middle.
-hammer() { while in_work curl -s -o /dev/null -K curl.conf "$URL" -d "$WRITE_CALL"; do :; done; }
-hammer &
+hammer() {
+    local n=0
+    while writes "$1-$n"; do n=$((n + 1)); done
+    echo "$n" >"$WORK/written-$1"
+}
+hammer one &
 hammer_one=$!
-hammer &
+hammer two &
 hammer_two=$!
 sleep 0.5
 check "crash: SIGKILL under load" stop KILL "$endpoint"
 wait "$hammer_one" "$hammer_two" || true
+all_written() {
+    local who n
+    for who in one two; do
+        n="$(cat "$WORK/written-$who")"
+        [ "$n" -gt 0 ] && [ "$(written "$who-0")$(written "$who-$((n - 1))")" = '"eA==""eA=="' ] || return 1
+    done
+}
 check "crash: nginx says 502" has_status 502 --cacert ca.pem https://log.example.com/healthz
 serve faster "$WORK/block.faster"
 endpoint="$started"
 began=$SECONDS
-check "crash: nothing to clear by hand, nothing is lost" seqno_is 2
+check "crash: nothing to clear by hand, the log is there" seqno_is 2
+check "crash: and what was acknowledged right before" all_written
 check "crash: the first answer comes within the lease" test $((SECONDS - began)) -le 5
 stop TERM "$endpoint" || true
 # As after a death in the middle of a call: a lease that nobody has given back.
@@ -435,7 +451,7 @@ check "token: and the new one counts" has_status 200 -K curl.conf "$URL" -d "$HE
 
 # --- the copy, put back -------------------------------------------------------------------------------------
 
-in_work curl -s -o /dev/null -K curl.conf "$URL" -d "$WRITE_CALL"
+writes "before-the-end"
 check "restore: there is an old -wal that has to go" test -s "$WORK/state/secure-log.db-wal"
 stop TERM "$endpoint" || true
 take restore
@@ -443,6 +459,12 @@ in_work bash -ec "$(cat "$WORK/block.restore")"
 serve restored "$WORK/block.faster"
 endpoint="$started"
 check "restore: the state of the copy" seqno_is 1
+whole() {
+    [ "$(in_work curl -s -K curl.conf "$URL" -d '{"method":"backup","params":["whole.db"]}')" = null ] &&
+        [ "$(in_work sqlite3 -readonly copies/whole.db 'PRAGMA integrity_check')" = ok ] &&
+        [ "$(written before-the-end)" = null ]
+}
+check "restore: nothing of the old -wal was played into it" whole
 in_work curl -s -o /dev/null -K curl.conf "$URL" --data-binary @second.json
 check "restore: the log goes on from there" seqno_is 2
 stop TERM "$endpoint" || true

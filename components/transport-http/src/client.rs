@@ -62,7 +62,7 @@ impl Transport for HttpTransport {
                     if !last && is_overload(&answer) {
                         answer.retry_after
                     } else {
-                        return accept(id, peer, &answer);
+                        return accept(id, settings, answer);
                     }
                 }
                 Err(Failure::NotReached(_)) if !last => None,
@@ -91,8 +91,28 @@ fn is_overload(answer: &Answer) -> bool {
     matches!(answer.status, 429 | 503) && !answer.body.starts_with(b"{")
 }
 
-fn accept(id: u64, peer: &str, answer: &Answer) -> Result<String, TransportError> {
-    let said = || String::from_utf8_lossy(&answer.body[..answer.body.len().min(300)]).trim().to_owned();
+/// The result, or an error in which the token does not show: some servers repeat what they were sent.
+fn accept(id: u64, settings: &Settings, mut answer: Answer) -> Result<String, TransportError> {
+    let outcome = take(id, &settings.authority, &answer);
+    let token = settings.token().unwrap_or_default().as_bytes();
+    if outcome.is_ok() || token.is_empty() {
+        return outcome;
+    }
+    let mut found = false;
+    for at in 0..answer.body.len() {
+        if answer.body[at..].starts_with(token) {
+            answer.body[at..at + token.len()].fill(b'*');
+            found = true;
+        }
+    }
+    if found { take(id, &settings.authority, &answer) } else { outcome }
+}
+
+fn take(id: u64, peer: &str, answer: &Answer) -> Result<String, TransportError> {
+    let said = || {
+        let text = String::from_utf8_lossy(&answer.body[..answer.body.len().min(300)]);
+        text.trim().replace(char::is_control, " ")
+    };
     match answer.status {
         401 | 403 if !answer.body.starts_with(b"{") => Err(TransportError::Denied(format!(
             "{peer} answered {}: {} (SECURE_LOG_RPC_TOKEN holds the token)",
@@ -114,7 +134,11 @@ fn describe(error: &ErrorCode) -> String {
         ErrorCode::ConnectionTimeout => "no connection in time".into(),
         ErrorCode::ConnectionTerminated => "connection closed".into(),
         ErrorCode::ConnectionReadTimeout | ErrorCode::HttpResponseTimeout => "no answer in time".into(),
-        ErrorCode::TlsProtocolError => "TLS failed".into(),
+        // Some hosts say no more than this, whatever is wrong.
+        ErrorCode::TlsProtocolError => {
+            "TLS failed: it speaks no TLS, or its certificate is not trusted".into()
+        }
+        ErrorCode::HttpProtocolError => "the connection broke, or this is no HTTP".into(),
         ErrorCode::TlsCertificateError => "its TLS certificate is not trusted".into(),
         ErrorCode::TlsAlertReceived(_) => "TLS failed: it sent an alert".into(),
         ErrorCode::InternalError(Some(text)) => text.clone(),
@@ -250,22 +274,31 @@ fn read(response: &IncomingResponse, deadline: &Deadline) -> Result<Answer, Fail
     let header = |name: &str| headers.get(name).into_iter().next().and_then(|v| String::from_utf8(v).ok());
     let retry_after =
         header("retry-after").and_then(|text| text.trim().parse().ok()).map(Duration::from_secs);
-    let length: Option<usize> = header("content-length").and_then(|text| text.trim().parse().ok());
-    if length.is_some_and(|length| length > MAX_ANSWER) {
+    let length: Option<u64> = header("content-length").and_then(|text| text.trim().parse().ok());
+    if length.is_some_and(|length| length > MAX_ANSWER as u64) {
         return Err(lost("it is too large"));
     }
     let body = response.consume().map_err(|()| lost("its body was taken already"))?;
     let stream = body.stream().map_err(|()| lost("its body was taken already"))?;
     let ready = stream.subscribe();
-    let mut bytes = Vec::with_capacity(length.unwrap_or(0));
+    // A length is a promise: memory is for what came.
+    let mut bytes = Vec::with_capacity(length.unwrap_or(0).min(1 << 20) as usize);
     loop {
         if !deadline.allows(&ready) {
             return Err(lost("it did not end in time"));
         }
         match stream.read(64 * 1024) {
             Ok(chunk) if bytes.len() + chunk.len() > MAX_ANSWER => return Err(lost("it is too large")),
-            Ok(chunk) => bytes.extend_from_slice(&chunk),
+            Ok(chunk) => {
+                if bytes.capacity() - bytes.len() < chunk.len() {
+                    // Twice as much, but never more than an answer may be.
+                    let room = (2 * bytes.capacity()).clamp(64 * 1024, MAX_ANSWER);
+                    bytes.reserve_exact(room - bytes.len());
+                }
+                bytes.extend_from_slice(&chunk);
+            }
             Err(StreamError::Closed) => break,
+            Err(_) if deadline.is_over() => return Err(lost("it did not end in time")),
             Err(StreamError::LastOperationFailed(error)) => {
                 return Err(Failure::Lost(http_error_code(&error).map_or_else(
                     || "the connection broke in the middle of it".to_owned(),
@@ -274,7 +307,7 @@ fn read(response: &IncomingResponse, deadline: &Deadline) -> Result<Answer, Fail
             }
         }
     }
-    if length.is_some_and(|length| length != bytes.len()) {
+    if length.is_some_and(|length| length != bytes.len() as u64) {
         return Err(lost("it has another length than it says"));
     }
     Ok(Answer { status: response.status(), retry_after, body: bytes })
@@ -286,6 +319,10 @@ struct Deadline(Pollable);
 impl Deadline {
     fn after(timeout: Duration) -> Self {
         Self(monotonic_clock::subscribe_duration(timeout.as_nanos() as u64))
+    }
+
+    fn is_over(&self) -> bool {
+        self.0.ready()
     }
 
     /// Waits; false when time is up first.

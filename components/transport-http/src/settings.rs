@@ -45,6 +45,11 @@ fn number(
 }
 
 impl Settings {
+    /// The token by itself.
+    pub fn token(&self) -> Option<&str> {
+        self.authorization.as_deref()?.strip_prefix("Bearer ")
+    }
+
     /// From variables as `get` finds them.
     ///
     /// # Errors
@@ -68,6 +73,10 @@ impl Settings {
             return Err(invalid(URL, "holds a user name; the token goes into SECURE_LOG_RPC_TOKEN"));
         }
         let host = uri.host().filter(|host| !host.is_empty()).ok_or_else(|| invalid(URL, "names no host"))?;
+        // The parser takes any digits for a port.
+        if authority.len() > host.len() && uri.port_u16().is_none() {
+            return Err(invalid(URL, "has a port that is none: they end at 65535"));
+        }
         let token = get(TOKEN).filter(|token| !token.is_empty());
         if token.as_ref().is_some_and(|token| !token.bytes().all(|b| b.is_ascii_graphic())) {
             return Err(invalid(TOKEN, "holds characters that no header can carry"));
@@ -140,6 +149,9 @@ mod tests {
             ("https://user:hunter2@log.example.com", "user name"),
             ("https://a b", "URL"),
             ("/rpc", "https://"),
+            ("https://log.example.com:65536", "port"),
+            ("https://log.example.com:99999999/rpc", "port"),
+            ("http://[::1]:65536", "port"),
         ] {
             let error = read(&[("SECURE_LOG_RPC_URL", url)]).map(|_| ()).unwrap_err();
             assert!(error.contains(word) && error.contains("SECURE_LOG_RPC_URL"), "{url}: {error}");

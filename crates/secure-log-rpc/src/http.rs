@@ -104,8 +104,9 @@ impl Policy {
     pub fn admit(&self, head: &Head<'_>) -> Admission {
         let path = head.path.split('?').next().unwrap_or_default();
         if path == "/healthz" {
-            return match head.method {
-                "GET" | "HEAD" => Admission::Health,
+            return match (head.method, &self.0) {
+                ("GET" | "HEAD", Access::Broken(why)) => Admission::Refused(not_set_up(why)),
+                ("GET" | "HEAD", _) => Admission::Health,
                 _ => Admission::Refused(Refusal::new(405, "GET /healthz").with("allow", "GET, HEAD")),
             };
         }
@@ -121,9 +122,7 @@ impl Policy {
                 .with("allow", "POST"));
         }
         match &self.0 {
-            Access::Broken(why) => {
-                return Err(Refusal::new(503, &format!("the endpoint is not set up: {why}")));
-            }
+            Access::Broken(why) => return Err(not_set_up(why)),
             Access::Token(expected) if !shows(head.authorization, expected) => {
                 let text = match head.authorization {
                     None => "a token is needed: send `Authorization: Bearer <token>`",
@@ -182,8 +181,11 @@ pub const HEALTH_CALL: (Method, &str) = (Method::Head, r#"["_log"]"#);
 
 /// The answer where the endpoint's own store cannot be opened.
 pub fn not_opened(form: &Form, error: secure_log::Error) -> Reply {
-    let answer = reply(form, Err(Fault::Store(error)));
-    if answer.status == 200 { Reply { status: 503, ..answer } } else { answer }
+    Reply { status: 503, ..reply(form, Err(Fault::Store(error))) }
+}
+
+fn not_set_up(why: &str) -> Refusal {
+    Refusal::new(503, &format!("the endpoint is not set up: {why}"))
 }
 
 fn shows(authorization: Option<&[u8]>, expected: &blake3::Hash) -> bool {

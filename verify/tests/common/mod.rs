@@ -2,6 +2,9 @@
 
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub mod http;
+pub mod remote;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 

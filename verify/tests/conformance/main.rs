@@ -2,6 +2,7 @@
 //! the core uses.
 
 mod keystore;
+mod remote;
 mod store;
 
 use std::path::{Path, PathBuf};
@@ -9,16 +10,24 @@ use std::path::{Path, PathBuf};
 use wasmtime::Store;
 use wasmtime::component::{Component, Linker, ResourceTable};
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 /// What one instance of a provider sees.
 pub struct Host {
     wasi: WasiCtx,
+    http: WasiHttpCtx,
     table: ResourceTable,
 }
 
 impl WasiView for Host {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+impl WasiHttpView for Host {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView { ctx: &mut self.http, table: &mut self.table, hooks: Default::default() }
     }
 }
 
@@ -30,10 +39,14 @@ pub struct Provider {
 
 impl Provider {
     pub fn load(name: &str) -> Self {
-        let path = PathBuf::from("../dist/components").join(name);
+        Self::at(&PathBuf::from("../dist/components").join(name))
+    }
+
+    /// The component at this path.
+    pub fn at(path: &Path) -> Self {
         assert!(path.exists(), "{} is missing: run scripts/build-components.sh", path.display());
         let engine = wasmtime::Engine::new(&secure_log_verify::host::engine_config()).expect("an engine");
-        let component = Component::from_file(&engine, &path).expect("a component");
+        let component = Component::from_file(&engine, path).expect("a component");
         Self { engine, component }
     }
 
@@ -41,13 +54,14 @@ impl Provider {
     pub fn host(&self, directory: Option<&Path>, env: &[(&str, &str)]) -> (Linker<Host>, Store<Host>) {
         let mut linker = Linker::new(&self.engine);
         wasmtime_wasi::p2::add_to_linker_sync(&mut linker).expect("WASI links");
+        wasmtime_wasi_http::p2::add_only_http_to_linker_sync(&mut linker).expect("HTTP links");
         let mut wasi = WasiCtxBuilder::new();
         wasi.allow_blocking_current_thread(true).envs(env).inherit_stderr();
         if let Some(directory) = directory {
             let name = directory.to_str().expect("a path in UTF-8");
             wasi.preopened_dir(directory, name, FsPerms::ReadWrite).expect("the directory opens");
         }
-        let host = Host { wasi: wasi.build(), table: ResourceTable::new() };
+        let host = Host { wasi: wasi.build(), http: WasiHttpCtx::new(), table: ResourceTable::new() };
         (linker, Store::new(&self.engine, host))
     }
 

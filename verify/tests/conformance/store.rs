@@ -27,7 +27,7 @@ static SQLITE: LazyLock<Provider> = LazyLock::new(|| Provider::load("store-sqlit
 static FILE: LazyLock<Provider> = LazyLock::new(|| Provider::load("store-file.wasm"));
 
 /// Which component a store is.
-trait Which {
+pub trait Which {
     fn provider() -> &'static Provider;
 }
 
@@ -47,7 +47,7 @@ impl Which for File {
 }
 
 /// An opened store component.
-struct Component<W> {
+pub struct Component<W> {
     store: Store<Host>,
     world: bindings::StoreProvider,
     which: std::marker::PhantomData<W>,
@@ -161,17 +161,23 @@ macro_rules! call {
     };
 }
 
-impl<W: Which> OpenStore for Component<W> {
-    fn open(config: &str) -> Result<Self> {
-        let path = Path::new(config.split('?').next().unwrap_or(config));
-        let directory = path.parent().filter(|d| d.is_dir());
-        let (mut linker, mut store) = W::provider().host(directory, &[]);
+impl<W: Which> Component<W> {
+    /// Opens the store in a new instance that sees this directory and these variables.
+    pub fn open_in(directory: Option<&Path>, env: &[(&str, &str)], config: &str) -> Result<Self> {
+        let (mut linker, mut store) = W::provider().host(directory, env);
         t::add_to_linker::<_, HasSelf<Host>>(&mut linker, |host| host).expect("types link");
         let world = bindings::StoreProvider::instantiate(&mut store, W::provider().component(), &linker)
             .expect("the store starts");
         let mut this = Self { store, world, which: std::marker::PhantomData };
         call!(this, call_open, config)?;
         Ok(this)
+    }
+}
+
+impl<W: Which> OpenStore for Component<W> {
+    fn open(config: &str) -> Result<Self> {
+        let path = Path::new(config.split('?').next().unwrap_or(config));
+        Self::open_in(path.parent().filter(|d| d.is_dir()), &[], config)
     }
 }
 
