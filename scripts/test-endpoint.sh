@@ -484,7 +484,7 @@ endpoint="$started"
 names_both() { in_work curl -s -K curl.conf "$URL" -d "$HEAD_CALL" | grep -q "SECURE_LOG_RPC_AUTH=none and SECURE_LOG_RPC_TOKEN"; }
 check "token and AUTH=none: a 503" has_status 503 -K curl.conf "$URL" -d "$HEAD_CALL"
 check "token and AUTH=none: its text names both" names_both
-check "token and AUTH=none: healthz does not look at them" has_status 200 "$URL/healthz"
+check "token and AUTH=none: not healthy either" has_status 503 "$URL/healthz"
 stop TERM "$endpoint" || true
 sed 's,=/data/,=/nowhere/,' "$WORK/block.start" >"$WORK/nowhere"
 serve nowhere "$WORK/nowhere"

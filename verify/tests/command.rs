@@ -46,6 +46,11 @@ fn every_step_holds_in_memory_and_on_disk_and_again_on_the_same_log() {
         ("secure-log-sqlite.wasm", Some("audit.db")),
         ("secure-log-file.wasm", Some("audit.jsonl")),
         ("secure-log-file.wasm", Some("audit.jsonl")),
+        ("secure-log-remote.wasm", Some(":memory:")),
+        ("secure-log-remote.wasm", Some("far.db")),
+        ("secure-log-remote.wasm", Some("far.db")),
+        ("secure-log-remote-host.wasm", Some(":memory:")),
+        ("secure-log-remote-host.wasm", Some("far.db")),
     ] {
         let output = harness(dir.path())
             .arg(dist(artifact))
