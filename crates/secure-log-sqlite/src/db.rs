@@ -33,8 +33,8 @@ impl Target {
     }
 }
 
-/// Largest write-ahead log, bytes, of a store that is closed quickly (128 pages): whoever opens it reads that back.
-const LEFT_OVER: u64 = 32 + 128 * (24 + 4096);
+/// Largest write-ahead log, bytes, of a store that is closed quickly (48 pages): whoever opens it reads that back.
+const LEFT_OVER: u64 = 32 + 48 * (24 + 4096);
 
 /// An open connection. Fields are dropped in order: the connection before its VFS.
 pub struct Db {

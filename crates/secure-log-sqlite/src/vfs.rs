@@ -229,6 +229,13 @@ unsafe extern "C" fn open(
             return ffi::SQLITE_CANTOPEN;
         }
         let Some(open) = (*inner.base).xOpen else { return ffi::SQLITE_CANTOPEN };
+        // SQLite syncs the directory of a log that it may have created. One that has more than its header was synced
+        // with its directory by whoever created it, so that is spared.
+        let flags = if flags & ffi::SQLITE_OPEN_WAL != 0 && longer_than_its_header(name) {
+            flags & !ffi::SQLITE_OPEN_CREATE
+        } else {
+            flags
+        };
         let base = LeasedFile::base(file);
         let code = open(inner.base, name, base, flags, out_flags);
         if code == ffi::SQLITE_OK {
@@ -242,6 +249,21 @@ unsafe extern "C" fn open(
         }
         code
     }
+}
+
+/// Length of the header of a write-ahead log (SQLite file format §4.1), which is synced before anything follows it.
+const WAL_HEADER: u64 = 32;
+
+/// # Safety
+///
+/// `name` is null or NUL-terminated.
+unsafe fn longer_than_its_header(name: *const c_char) -> bool {
+    if name.is_null() {
+        return false;
+    }
+    // SAFETY: the caller says so.
+    let name = unsafe { CStr::from_ptr(name) };
+    name.to_str().is_ok_and(|path| std::fs::metadata(path).is_ok_and(|meta| meta.len() > WAL_HEADER))
 }
 
 unsafe extern "C" fn delete(vfs: *mut ffi::sqlite3_vfs, name: *const c_char, sync_dir: c_int) -> c_int {
