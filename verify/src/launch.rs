@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 
 use crate::failure;
-use secure_log::store::OpenStore;
+use secure_log::store::{OpenStore, SecureLogStore};
 use secure_log_rpc::{Server, Transport};
 use secure_log_sqlite::SqliteSecureLogStore;
 
@@ -83,6 +83,15 @@ impl Launcher {
         }
         let log = self.artifact.start_over(&guest, transport)?;
         Ok(Session { log, config, endpoint, remote: reach != Reach::Here, _lock: lock })
+    }
+
+    /// Moves everything into the store's file: an endpoint leaves the newest entries in a log of writes beside it, which
+    /// SQLite cuts off at the first damage instead of naming that.
+    pub fn settle(&self, store: &StorePath) -> anyhow::Result<()> {
+        if self.artifact.reach() == Reach::Http {
+            SqliteSecureLogStore::open(&store.native_config(false))?.close()?;
+        }
+        Ok(())
     }
 
     /// An endpoint over `store`, for a stack that calls it.

@@ -152,6 +152,7 @@ pub fn forgeries(run: &mut Run, store: &StorePath, dir: &Path) {
         let mut log = launcher.open(store)?;
         let marked = forgery::plant(&mut log, &format!("verify-{id}/bank"), 4, 3)?;
         log.finish()?;
+        launcher.settle(store)?;
         note.say(format!("stream {:?} seqno {}", marked.stream, marked.seqno));
         Ok(marked)
     });
