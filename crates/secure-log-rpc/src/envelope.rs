@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use crate::fault::excerpt;
@@ -133,9 +133,7 @@ pub fn reply(form: &Form, outcome: Result<String, Fault>) -> Reply {
 
 /// The JSON-RPC 2.0 request of a call. `params` is a JSON array.
 pub fn request(id: u64, method: &str, params: &str) -> Vec<u8> {
-    #[derive(Serialize)]
-    struct Name<'a>(&'a str);
-    let method = serde_json::to_string(&Name(method)).unwrap_or_else(|_| "\"\"".into());
+    let method = serde_json::to_string(method).unwrap_or_else(|_| "\"\"".into());
     format!(r#"{{"jsonrpc":"2.0","id":{id},"method":{method},"params":{params}}}"#).into_bytes()
 }
 

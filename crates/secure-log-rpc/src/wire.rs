@@ -108,33 +108,9 @@ fn even_null<'de, D: Deserializer<'de>, T: Deserialize<'de>>(d: D) -> Result<Opt
     Option::<T>::deserialize(d).map(Some)
 }
 
-/// What a header says about its row's columns.
-struct Columns<'h> {
-    seqno: u64,
-    time_ms: u64,
-    severity: u8,
-    event_type: &'h str,
-    producer: &'h str,
-    id: Option<&'h str>,
-}
-
-impl<'h> Columns<'h> {
-    fn of(header: &'h [u8]) -> Option<Self> {
-        let h = HeaderRef::decode(header).ok()?;
-        Some(Self {
-            seqno: h.seqno,
-            time_ms: h.time_ms,
-            severity: h.severity as u8,
-            event_type: h.event_type,
-            producer: h.producer,
-            id: h.event_id,
-        })
-    }
-}
-
 impl<'a> From<&'a Row> for RowWire<'a> {
     fn from(row: &'a Row) -> Self {
-        let says = Columns::of(&row.header);
+        let says = HeaderRef::decode(&row.header).ok();
         let says = says.as_ref();
         let id = row.id.as_deref();
         Self {
@@ -143,14 +119,14 @@ impl<'a> From<&'a Row> for RowWire<'a> {
             seqno: says.is_none_or(|c| c.seqno != row.seqno).then_some(row.seqno),
             entry_hash: (entry_hash(&row.header) != row.entry_hash).then_some(row.entry_hash),
             time_ms: says.is_none_or(|c| c.time_ms != row.time_ms).then_some(row.time_ms),
-            severity: says.is_none_or(|c| c.severity != row.severity).then_some(row.severity),
+            severity: says.is_none_or(|c| c.severity as u8 != row.severity).then_some(row.severity),
             event_type: says
                 .is_none_or(|c| c.event_type != row.event_type)
                 .then_some(Cow::Borrowed(&*row.event_type)),
             producer: says
                 .is_none_or(|c| c.producer != row.producer)
                 .then_some(Cow::Borrowed(&*row.producer)),
-            id: says.is_none_or(|c| c.id != id).then_some(id.map(Cow::Borrowed)),
+            id: says.is_none_or(|c| c.event_id != id).then_some(id.map(Cow::Borrowed)),
         }
     }
 }
@@ -161,7 +137,7 @@ impl TryFrom<RowWire<'_>> for Row {
     fn try_from(wire: RowWire<'_>) -> Result<Self, String> {
         let header = wire.header.into_owned();
         let hash = wire.entry_hash.unwrap_or_else(|| entry_hash(&header));
-        let says = Columns::of(&header);
+        let says = HeaderRef::decode(&header).ok();
         let says = says.as_ref();
         let missing =
             |name: &str| format!("a row has no {name}, and its header is not one that could tell it");
@@ -173,12 +149,12 @@ impl TryFrom<RowWire<'_>> for Row {
             entry_hash: hash,
             payload: wire.payload.map(Cow::into_owned),
             time_ms: wire.time_ms.or(says.map(|c| c.time_ms)).ok_or_else(|| missing("time-ms"))?,
-            severity: wire.severity.or(says.map(|c| c.severity)).ok_or_else(|| missing("severity"))?,
+            severity: wire.severity.or(says.map(|c| c.severity as u8)).ok_or_else(|| missing("severity"))?,
             event_type: owned(wire.event_type, says.map(|c| c.event_type), "event-type")?,
             producer: owned(wire.producer, says.map(|c| c.producer), "producer")?,
             id: match wire.id {
                 Some(id) => id.map(Cow::into_owned),
-                None => says.and_then(|c| c.id).map(str::to_owned),
+                None => says.and_then(|c| c.event_id).map(str::to_owned),
             },
             header: Vec::new(),
         };

@@ -41,7 +41,7 @@ fn head(out: &mut Vec<u8>, major: u8, n: u64) {
 }
 
 /// Writes a map whose keys are given in ascending order.
-pub(crate) struct MapWriter {
+pub struct MapWriter {
     out: Vec<u8>,
     entries: u8,
     last: Option<u64>,
@@ -49,7 +49,7 @@ pub(crate) struct MapWriter {
 
 impl MapWriter {
     /// Room for `capacity` bytes.
-    pub(crate) fn with_capacity(capacity: usize) -> Self {
+    pub fn with_capacity(capacity: usize) -> Self {
         let mut out = Vec::with_capacity(capacity);
         out.push(MAP << 5);
         Self { out, entries: 0, last: None }
@@ -63,41 +63,47 @@ impl MapWriter {
         head(&mut self.out, UINT, key);
     }
 
-    pub(crate) fn uint(&mut self, key: u64, value: u64) -> &mut Self {
+    /// Writes a number.
+    pub fn uint(&mut self, key: u64, value: u64) -> &mut Self {
         self.key(key);
         head(&mut self.out, UINT, value);
         self
     }
 
-    pub(crate) fn bytes(&mut self, key: u64, value: &[u8]) -> &mut Self {
+    /// Writes a byte string.
+    pub fn bytes(&mut self, key: u64, value: &[u8]) -> &mut Self {
         self.key(key);
         head(&mut self.out, BYTES, value.len() as u64);
         self.out.extend_from_slice(value);
         self
     }
 
-    pub(crate) fn text(&mut self, key: u64, value: &str) -> &mut Self {
+    /// Writes a text string.
+    pub fn text(&mut self, key: u64, value: &str) -> &mut Self {
         self.key(key);
         head(&mut self.out, TEXT, value.len() as u64);
         self.out.extend_from_slice(value.as_bytes());
         self
     }
 
-    pub(crate) fn opt_text(&mut self, key: u64, value: Option<&str>) -> &mut Self {
+    /// Writes a text string, if there is one.
+    pub fn opt_text(&mut self, key: u64, value: Option<&str>) -> &mut Self {
         match value {
             Some(v) => self.text(key, v),
             None => self,
         }
     }
 
-    pub(crate) fn opt_bytes(&mut self, key: u64, value: Option<&[u8]>) -> &mut Self {
+    /// Writes a byte string, if there is one.
+    pub fn opt_bytes(&mut self, key: u64, value: Option<&[u8]>) -> &mut Self {
         match value {
             Some(v) => self.bytes(key, v),
             None => self,
         }
     }
 
-    pub(crate) fn finish(mut self) -> Vec<u8> {
+    /// The encoded map.
+    pub fn finish(mut self) -> Vec<u8> {
         self.out[0] |= self.entries;
         self.out
     }
@@ -105,48 +111,56 @@ impl MapWriter {
 
 /// A value of a map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Value<'a> {
+pub enum Value<'a> {
+    /// An unsigned integer.
     Uint(u64),
+    /// A byte string.
     Bytes(&'a [u8]),
+    /// A text string.
     Text(&'a str),
 }
 
 impl<'a> Value<'a> {
-    pub(crate) fn uint(self) -> Result<u64, DecodeError> {
+    /// The number, if it is one.
+    pub fn uint(self) -> Result<u64, DecodeError> {
         match self {
             Self::Uint(n) => Ok(n),
             _ => Err(DecodeError("a field that holds a number holds something else")),
         }
     }
 
-    pub(crate) fn text(self) -> Result<&'a str, DecodeError> {
+    /// The text, if it is some.
+    pub fn text(self) -> Result<&'a str, DecodeError> {
         match self {
             Self::Text(s) => Ok(s),
             _ => Err(DecodeError("a field that holds text holds something else")),
         }
     }
 
-    pub(crate) fn bytes(self) -> Result<&'a [u8], DecodeError> {
+    /// The bytes, if they are some.
+    pub fn bytes(self) -> Result<&'a [u8], DecodeError> {
         match self {
             Self::Bytes(b) => Ok(b),
             _ => Err(DecodeError("a field that holds bytes holds something else")),
         }
     }
 
-    pub(crate) fn array<const N: usize>(self) -> Result<[u8; N], DecodeError> {
+    /// The bytes, if there are `N` of them.
+    pub fn array<const N: usize>(self) -> Result<[u8; N], DecodeError> {
         self.bytes()?.try_into().map_err(|_| DecodeError("a byte string has the wrong length"))
     }
 }
 
 /// Reads one map, entry by entry, checking canonical form on the way.
-pub(crate) struct MapReader<'a> {
+pub struct MapReader<'a> {
     rest: &'a [u8],
     left: u64,
     last: Option<u64>,
 }
 
 impl<'a> MapReader<'a> {
-    pub(crate) fn new(bytes: &'a [u8]) -> Result<Self, DecodeError> {
+    /// Begins to read `bytes`, which hold one map and nothing else.
+    pub fn new(bytes: &'a [u8]) -> Result<Self, DecodeError> {
         let mut rest = bytes;
         let (major, left) = read_head(&mut rest)?;
         if major != MAP {
@@ -156,7 +170,7 @@ impl<'a> MapReader<'a> {
     }
 
     /// The next entry; `None` at the end, when nothing may be left over.
-    pub(crate) fn next(&mut self) -> Result<Option<(u64, Value<'a>)>, DecodeError> {
+    pub fn next(&mut self) -> Result<Option<(u64, Value<'a>)>, DecodeError> {
         if self.left == 0 {
             return match self.rest {
                 [] => Ok(None),

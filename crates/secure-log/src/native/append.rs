@@ -385,10 +385,10 @@ impl<S: SecureLogStore, E: Environment> NativeSecureLog<S, E> {
         if self.contended > 0 {
             // Whoever goes on from the head that it has just written is always first in line, and the others never.
             self.contended -= 1;
-            self.forget(drafts);
+            self.forget(drafts.iter().map(|draft| &draft.append));
         }
         for attempt in 1.. {
-            if attempt > MAX_ATTEMPTS && self.env.now_ms().saturating_sub(time_ms) > MAX_ATTEMPTS_MS {
+            if self.is_enough(attempt, time_ms) {
                 break;
             }
             if drafts.is_empty() {
@@ -455,10 +455,15 @@ impl<S: SecureLogStore, E: Environment> NativeSecureLog<S, E> {
             }
             if attempt > 1 && matches!(outcome, Ok(Attempt::Overtaken)) {
                 self.back_off(attempt);
-                self.forget(drafts);
+                self.forget(drafts.iter().map(|draft| &draft.append));
             }
         }
         Err(overtaken())
+    }
+
+    /// Whether an append that began at `time_ms` is given up before this attempt.
+    fn is_enough(&mut self, attempt: u32, time_ms: u64) -> bool {
+        attempt > MAX_ATTEMPTS && self.env.now_ms().saturating_sub(time_ms) > MAX_ATTEMPTS_MS
     }
 
     /// Waits for a random time, twice as long at most with each attempt, so that those who collided do not meet again.
@@ -468,9 +473,10 @@ impl<S: SecureLogStore, E: Environment> NativeSecureLog<S, E> {
         self.env.pause(longest * u32::from(random) / 255);
     }
 
-    fn forget(&mut self, drafts: &[Draft]) {
-        for draft in drafts {
-            self.heads.remove(&draft.append.prior.stream_id);
+    /// Heads of these streams are read anew.
+    fn forget<'a>(&mut self, appends: impl IntoIterator<Item = &'a StreamAppend>) {
+        for append in appends {
+            self.heads.remove(&append.prior.stream_id);
         }
     }
 
@@ -500,9 +506,7 @@ impl<S: SecureLogStore, E: Environment> NativeSecureLog<S, E> {
                     false => Ok(Attempt::Refused),
                 };
             }
-            for append in appends {
-                self.heads.remove(&append.prior.stream_id);
-            }
+            self.forget(appends);
             match error {
                 Error::Unavailable(_) => {
                     if let Ok(true) = self.landed(appends) {
@@ -528,9 +532,7 @@ impl<S: SecureLogStore, E: Environment> NativeSecureLog<S, E> {
             self.contended = CONTENDED;
             return true;
         }
-        for append in appends {
-            self.heads.remove(&append.prior.stream_id);
-        }
+        self.forget(appends);
         false
     }
 
@@ -556,7 +558,7 @@ impl<S: SecureLogStore, E: Environment> NativeSecureLog<S, E> {
         let mut resends = 0;
         let mut before = None;
         for attempt in 1.. {
-            if attempt > MAX_ATTEMPTS && self.env.now_ms().saturating_sub(time_ms) > MAX_ATTEMPTS_MS {
+            if self.is_enough(attempt, time_ms) {
                 break;
             }
             let draft = self.log_draft(records, time_ms)?;

@@ -1,0 +1,3 @@
+//! The command line of secure-log and edgesentry-audit.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Runs composed secure-log components under wasmtime.
