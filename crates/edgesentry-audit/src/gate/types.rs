@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use ed25519_dalek::VerifyingKey;
+
 use crate::error::IngestError;
 use crate::record::{AuditRecord, Hash32};
 
@@ -119,8 +121,8 @@ impl Default for Settings {
 pub struct DeviceKey {
     /// Its id ([`key_id`](crate::identity::key_id)).
     pub key_id: String,
-    /// Ed25519 public key.
-    pub public_key: [u8; 32],
+    /// The key.
+    pub public_key: VerifyingKey,
     /// Valid from this record time, ms, inclusive.
     pub not_before_ms: Option<u64>,
     /// Valid until this record time, ms, exclusive.
@@ -168,8 +170,8 @@ pub struct Device {
 /// How a device is registered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Registration {
-    /// Ed25519 public key.
-    pub public_key: [u8; 32],
+    /// The device's first key.
+    pub public_key: VerifyingKey,
     /// Valid from this record time, ms, inclusive.
     pub not_before_ms: Option<u64>,
     /// Valid until this record time, ms, exclusive.
@@ -184,7 +186,7 @@ pub struct Registration {
 
 impl Registration {
     /// A new device: version 2, from record 1 on.
-    pub fn new(public_key: [u8; 32]) -> Self {
+    pub fn new(public_key: VerifyingKey) -> Self {
         Self {
             public_key,
             not_before_ms: None,
