@@ -7,6 +7,7 @@
 mod agent;
 mod error;
 pub mod gate;
+pub mod http;
 pub mod identity;
 pub mod integrity;
 pub mod record;

@@ -279,7 +279,7 @@ impl V1<'_> {
 
 /// A record in JSON: hashes and signature are arrays of numbers.
 #[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a record")]
 struct Json<'a> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     version: Option<u8>,
