@@ -12,7 +12,7 @@ use lexopt::{Arg, Parser, ValueExt};
 use secure_log_compose::{
     files::write_atomically,
     imports::{Outline, check_golden},
-    plug::{Part, plug},
+    plug::{Exports, Part, plug},
     seal::seal_environment,
     shrink::shrink,
     stacks::{Component, Stacks},
@@ -28,7 +28,7 @@ usage: secure-log-compose build --components DIR [options]   compose everything 
 options of build:
   --components DIR   where cargo put the components (target/wasm32-wasip2/release)
   --stacks FILE      what to compose (default: stacks.toml)
-  --wit DIR          the WIT package that declares the worlds (default: wit)
+  --wit DIR          the WIT package that declares the worlds, and further ones in its folders (default: wit)
   --golden DIR       the golden lists of imports (default: tests/golden)
   --out DIR          where the artifacts go (default: dist)
   --wasm-opt FILE    make the components smaller with binaryen's wasm-opt
@@ -222,7 +222,8 @@ impl Build {
         let (socket, socket_bytes) = part(&stack.socket)?;
         let plugs = stack.plugs.iter().map(part).collect::<Result<Vec<_>>>()?;
         let plugs: Vec<Part<'_>> = plugs.iter().map(|(name, bytes)| Part { name, bytes }).collect();
-        let bytes = plug(Part { name: &socket, bytes: socket_bytes }, &plugs, |import| {
+        let exports = if stack.reexport { Exports::All } else { Exports::Socket };
+        let bytes = plug(Part { name: &socket, bytes: socket_bytes }, &plugs, exports, |import| {
             worlds.imports(&stack.world, import)
         })?;
         worlds.check(&bytes, &stack.world)?;

@@ -66,6 +66,16 @@ pub enum PlugError {
         /// The part that imports it.
         socket: String,
     },
+    /// Two parts for one export.
+    #[error("both `{first}` and `{second}` offer `{export}` to the host; leave one out, or do not re-export")]
+    ExportedTwice {
+        /// The part whose export the artifact has.
+        first: String,
+        /// The part that came too late.
+        second: String,
+        /// The export that both would be.
+        export: String,
+    },
     /// Imports of the socket that no plug satisfied and that no host has.
     #[error("`{socket}` still imports {}, which none of the plugs offers", listed(.imports))]
     Unsatisfied {
@@ -88,9 +98,19 @@ fn listed(names: &[String]) -> String {
     if names.is_empty() { "nothing".to_owned() } else { format!("`{}`", names.join("`, `")) }
 }
 
-/// Satisfies imports of `socket` with exports of `plugs`. The result exports what the socket exports, and imports what
+/// What the host sees of a composition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exports {
+    /// What the socket exports.
+    Socket,
+    /// That, and what the plugs export and the socket does not: of the same instances that the socket uses, so that
+    /// both see one state.
+    All,
+}
+
+/// Satisfies imports of `socket` with exports of `plugs`. The result exports what `exports` says, and imports what
 /// is left: WASI, interfaces that hold only types, and what `left_open` accepts. Instances are made in the order of
-/// `plugs`, so the same parts give the same bytes, the ones that `wac plug` gives.
+/// `plugs`, so the same parts give the same bytes, with [`Exports::Socket`] the ones that `wac plug` gives.
 ///
 /// # Errors
 ///
@@ -98,6 +118,7 @@ fn listed(names: &[String]) -> String {
 pub fn plug(
     socket: Part<'_>,
     plugs: &[Part<'_>],
+    exports: Exports,
     left_open: impl Fn(&str) -> bool,
 ) -> Result<Vec<u8>, PlugError> {
     let mut graph = CompositionGraph::new();
@@ -109,6 +130,7 @@ pub fn plug(
     let socket_instance = graph.instantiate(socket_package);
 
     let mut satisfied: Vec<(String, &str)> = Vec::new();
+    let mut exporters = vec![(socket, socket_package, socket_instance)];
     for (part, package) in plugs.iter().zip(plug_packages) {
         let matches = matches(&graph, socket, socket_package, *part, package)?;
         if matches.is_empty() {
@@ -120,6 +142,9 @@ pub fn plug(
             });
         }
         let instance = graph.instantiate(package);
+        if exports == Exports::All {
+            exporters.push((*part, package, instance));
+        }
         for (export, import) in matches {
             if let Some((_, first)) = satisfied.iter().find(|(name, _)| *name == import) {
                 return Err(PlugError::Twice {
@@ -153,9 +178,25 @@ pub fn plug(
         return Err(PlugError::Unsatisfied { socket: socket.name.to_owned(), imports: open });
     }
 
-    for name in world.exports.keys().cloned().collect::<Vec<_>>() {
-        let alias = graph.alias_instance_export(socket_instance, &name).map_err(|e| graph_error(e.into()))?;
-        graph.export(alias, &name).map_err(|e| graph_error(e.into()))?;
+    let mut exported: Vec<(String, &str)> = Vec::new();
+    for (part, package, instance) in exporters {
+        for name in graph.types()[graph[package].ty()].exports.keys().cloned().collect::<Vec<_>>() {
+            match exported.iter().find(|(other, _)| *other == name) {
+                // It may be in front of what it imports: whoever calls it calls the socket.
+                Some((_, first)) if *first == socket.name => continue,
+                Some((_, first)) => {
+                    return Err(PlugError::ExportedTwice {
+                        first: (*first).to_owned(),
+                        second: part.name.to_owned(),
+                        export: name,
+                    });
+                }
+                None => {}
+            }
+            let alias = graph.alias_instance_export(instance, &name).map_err(|e| graph_error(e.into()))?;
+            graph.export(alias, &name).map_err(|e| graph_error(e.into()))?;
+            exported.push((name, part.name));
+        }
     }
     let processor = Some(Processor { name: env!("CARGO_PKG_NAME"), version: env!("CARGO_PKG_VERSION") });
     graph.encode(EncodeOptions { processor, ..EncodeOptions::default() }).map_err(|e| graph_error(e.into()))

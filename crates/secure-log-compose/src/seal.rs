@@ -13,7 +13,7 @@ use wasm_encoder::{
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
-use crate::plug::{Part, plug};
+use crate::plug::{Exports, Part, plug};
 
 const ENVIRONMENT: &str = "wasi:cli/environment";
 
@@ -34,7 +34,7 @@ pub fn seal_environment(part: Part<'_>) -> Result<Vec<u8>> {
         return Ok(part.bytes.to_vec());
     };
     let empty = empty_environment(version).context("cannot make the empty environment")?;
-    Ok(plug(part, &[Part { name: "the empty environment", bytes: &empty }], |_| true)?)
+    Ok(plug(part, &[Part { name: "the empty environment", bytes: &empty }], Exports::Socket, |_| true)?)
 }
 
 /// A component that exports `wasi:cli/environment` and has nothing in it.

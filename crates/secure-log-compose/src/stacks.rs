@@ -47,12 +47,15 @@ impl Component {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Stack {
-    /// Whose imports are satisfied, and whose exports the artifact has.
+    /// Whose imports are satisfied, and whose exports the artifact has (with `reexport`: not alone).
     pub socket: String,
     /// What satisfies them. Each must be used.
     pub plugs: Vec<String>,
-    /// The world of `wit/worlds.wit` that the artifact must fit.
+    /// The world that the artifact must fit, of any package in `wit/`.
     pub world: String,
+    /// Whether the artifact has the plugs' exports as well, those of which the socket has none of that name.
+    #[serde(default)]
+    pub reexport: bool,
     /// Beginnings of the names of exports that it must have besides, for those that no world of ours can list: WASI's.
     #[serde(default)]
     pub exports: Vec<String>,

@@ -1,17 +1,18 @@
 //! Checking a component against a world of the WIT packages: the rule of `wac targets`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use wac_types::{ItemKind, Package, Type, Types, WorldId, validate_target};
 use wit_parser::Resolve;
 
 use crate::imports::is_types_only;
 
-/// The worlds of a WIT package, ready for checks.
+/// The worlds of the WIT packages, ready for checks.
 #[derive(Debug)]
 pub struct Worlds {
-    encoded: Vec<u8>,
+    /// Each package, encoded.
+    packages: Vec<Vec<u8>>,
 }
 
 /// Why a component does not fit a world.
@@ -25,18 +26,31 @@ pub struct WorldError {
 }
 
 impl Worlds {
-    /// Reads the WIT package in the folder `wit` with its `deps`.
+    /// Reads the WIT package in the folder `wit` with its `deps`, and those in its other folders: they may use it and
+    /// each other, in the order of their names.
     ///
     /// # Errors
     ///
-    /// When the WIT does not parse or resolve.
+    /// When the WIT does not parse or resolve, or two packages have a world of one name.
     pub fn read(wit: &Path) -> Result<Self> {
         let mut resolve = Resolve::default();
-        let (package, _) =
-            resolve.push_dir(wit).with_context(|| format!("cannot read the WIT in {}", wit.display()))?;
-        let encoded = wit_component::encode(&resolve, package)
-            .with_context(|| format!("cannot encode the WIT in {}", wit.display()))?;
-        Ok(Self { encoded })
+        let mut packages = Vec::new();
+        let mut names: Vec<String> = Vec::new();
+        for folder in folders(wit).with_context(|| format!("cannot read the folder {}", wit.display()))? {
+            let (package, _) = resolve
+                .push_dir(&folder)
+                .with_context(|| format!("cannot read the WIT in {}", folder.display()))?;
+            for world in resolve.packages[package].worlds.keys() {
+                if names.contains(world) {
+                    bail!("{} has another world `{world}`; stacks.toml could not tell them apart", folder.display());
+                }
+                names.push(world.clone());
+            }
+            packages.push(package);
+        }
+        let encode = |package| wit_component::encode(&resolve, package);
+        let packages = packages.into_iter().map(encode).collect::<Result<_>>();
+        Ok(Self { packages: packages.with_context(|| format!("cannot encode the WIT in {}", wit.display()))? })
     }
 
     /// Checks that `component` imports at most what the world imports, and exports at least what it exports, with
@@ -49,9 +63,9 @@ impl Worlds {
     /// An unknown world, an invalid component, or a [`WorldError`].
     pub fn check(&self, component: &[u8], world: &str) -> Result<()> {
         let mut types = Types::default();
-        let wit = Package::from_bytes("wit", None, self.encoded.clone(), &mut types)?;
-        let target = find_world(&types, wit.ty(), world)
-            .ok_or_else(|| anyhow!("the WIT declares no world `{world}`; add it to wit/worlds.wit"))?;
+        let target = self
+            .find(&mut types, world)?
+            .ok_or_else(|| anyhow!("the WIT declares no world `{world}`; add it to a worlds.wit"))?;
         let component = Package::from_bytes("component", None, component, &mut types)?;
 
         let Err(report) = validate_target(&types, target, component.ty()) else { return Ok(()) };
@@ -80,11 +94,41 @@ impl Worlds {
     /// Whether the world imports an interface of this name.
     pub fn imports(&self, world: &str, name: &str) -> bool {
         let mut types = Types::default();
-        Package::from_bytes("wit", None, self.encoded.clone(), &mut types)
-            .ok()
-            .and_then(|wit| find_world(&types, wit.ty(), world))
-            .is_some_and(|id| types[id].imports.contains_key(name))
+        let found = self.find(&mut types, world).ok().flatten();
+        found.is_some_and(|id| types[id].imports.contains_key(name))
     }
+
+    fn find(&self, types: &mut Types, world: &str) -> Result<Option<WorldId>> {
+        for (n, encoded) in self.packages.iter().enumerate() {
+            let package = Package::from_bytes(&format!("wit{n}"), None, encoded.clone(), types)?;
+            if let Some(found) = find_world(types, package.ty(), world) {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// The folder itself, then those in it that hold WIT, by name.
+fn folders(wit: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let holds_wit = |folder: &Path| -> std::io::Result<bool> {
+        for entry in folder.read_dir()? {
+            if entry?.path().extension().is_some_and(|ending| ending == "wit") {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    };
+    let mut folders = Vec::new();
+    for entry in wit.read_dir()? {
+        let path = entry?.path();
+        if path.is_dir() && path.file_name().is_some_and(|name| name != "deps") && holds_wit(&path)? {
+            folders.push(path);
+        }
+    }
+    folders.sort();
+    folders.insert(0, wit.to_owned());
+    Ok(folders)
 }
 
 /// An encoded WIT package exports a type for each world, and that type exports the world itself as a component.

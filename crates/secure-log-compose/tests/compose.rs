@@ -4,7 +4,7 @@
 
 use secure_log_compose::{
     imports::Outline,
-    plug::{Part, PlugError, plug},
+    plug::{Exports, Part, PlugError, plug},
     seal::seal_environment,
     world::Worlds,
 };
@@ -47,8 +47,12 @@ fn worlds(wit: &str) -> Worlds {
 }
 
 fn compose(parts: &[(&str, &[u8])]) -> Result<Vec<u8>, PlugError> {
+    compose_with(parts, Exports::Socket)
+}
+
+fn compose_with(parts: &[(&str, &[u8])], exports: Exports) -> Result<Vec<u8>, PlugError> {
     let parts: Vec<_> = parts.iter().map(|(name, bytes)| Part { name, bytes }).collect();
-    plug(parts[0], &parts[1..], |_| false)
+    plug(parts[0], &parts[1..], exports, |_| false)
 }
 
 /// What `wac plug` does with the same parts.
@@ -139,6 +143,118 @@ fn two_plugs_for_one_import_are_refused() {
         (component(WIT, "core"), component(WIT, "store-provider"), component(WIT, "both-provider"));
     let error = compose(&[("core", &core), ("store", &store), ("both", &both)]).unwrap_err();
     assert!(matches!(error, PlugError::Twice { .. }), "{error}");
+}
+
+/// A gate over a log: what is between them is the log's, and the host sees both.
+const GATE: &str = r#"
+package t:gate@0.1.0;
+interface judging { use t:log/types@0.1.0.{row}; judge: func(row: row) -> bool; }
+world gate { import t:log/log@0.1.0; export judging; }
+world guard { import t:log/log@0.1.0; export t:log/log@0.1.0; }
+world composed-gate { export judging; export t:log/log@0.1.0; }
+"#;
+
+/// [`GATE`], with the package that it uses.
+fn gate_wit() -> String {
+    format!("{GATE}{}", nested(WIT))
+}
+
+/// A package in the form in which it can stand behind another one.
+fn nested(wit: &str) -> String {
+    let (head, body) = wit.trim().split_once(";\n").unwrap();
+    format!("{head} {{\n{body}\n}}\n")
+}
+
+#[test]
+fn reexported_exports_come_from_the_instance_that_the_socket_uses() {
+    let (gate, log) = (component(&gate_wit(), "gate"), component(WIT, "composed"));
+    let parts: [(&str, &[u8]); 2] = [("gate", &gate), ("log", &log)];
+    let outline = |exports| {
+        let artifact = compose_with(&parts, exports).unwrap();
+        (Outline::of("artifact", &artifact).unwrap(), artifact)
+    };
+    let (alone, _) = outline(Exports::Socket);
+    assert_eq!(alone.exports, ["t:gate/judging@0.1.0"]);
+    let (both, artifact) = outline(Exports::All);
+    assert_eq!(both.exports, ["t:gate/judging@0.1.0", "t:log/log@0.1.0"]);
+    assert_eq!(both.imports, alone.imports);
+    assert_eq!(artifact, outline(Exports::All).1, "the same parts give the same bytes");
+
+    // One log, made once: it is what the gate imports and what the host sees.
+    assert_eq!(instantiations(&artifact), 2);
+}
+
+/// How many components are instantiated at the top of a composition.
+fn instantiations(artifact: &[u8]) -> usize {
+    use wasmparser::{ComponentInstance, Parser, Payload};
+    let (mut depth, mut count) = (0, 0);
+    for payload in Parser::new(0).parse_all(artifact) {
+        match payload.unwrap() {
+            Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
+            Payload::End(_) => depth -= 1,
+            Payload::ComponentInstanceSection(section) if depth == 0 => {
+                let made = |instance: &ComponentInstance<'_>| {
+                    matches!(instance, ComponentInstance::Instantiate { .. })
+                };
+                count += section.into_iter().filter(|instance| made(instance.as_ref().unwrap())).count();
+            }
+            _ => {}
+        }
+    }
+    count
+}
+
+#[test]
+fn what_the_socket_exports_is_not_exported_again() {
+    let (guard, log) = (component(&gate_wit(), "guard"), component(WIT, "composed"));
+    let parts: [(&str, &[u8]); 2] = [("guard", &guard), ("log", &log)];
+    let artifact = compose_with(&parts, Exports::All).unwrap();
+    assert_eq!(Outline::of("artifact", &artifact).unwrap().exports, ["t:log/log@0.1.0"]);
+    assert_eq!(artifact, compose(&parts).unwrap(), "the guard's log, not the one behind it");
+}
+
+#[test]
+fn two_plugs_for_one_export_are_refused() {
+    let wit = WIT.replace(
+        "world store-provider { export store; }",
+        "interface extra { f: func(); } world store-provider { export store; export extra; }
+         world signer-and-extra { export signer; export extra; }",
+    );
+    let (core, store, signer) =
+        (component(WIT, "core"), component(&wit, "store-provider"), component(&wit, "signer-and-extra"));
+    let parts: [(&str, &[u8]); 3] = [("core", &core), ("store", &store), ("signer", &signer)];
+    compose(&parts).unwrap();
+    let error = compose_with(&parts, Exports::All).unwrap_err();
+    assert!(
+        matches!(&error, PlugError::ExportedTwice { export, .. } if export == "t:log/extra@0.1.0"),
+        "{error}"
+    );
+    assert!(error.to_string().contains("both `store` and `signer`"), "{error}");
+}
+
+#[test]
+fn worlds_are_found_in_every_package_of_the_folder() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |path: &str, text: &str| {
+        let path = dir.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    };
+    write("worlds.wit", WIT);
+    write("gate/gate.wit", GATE);
+    write("no-wit/README.md", "not a package");
+    let worlds = Worlds::read(dir.path()).unwrap();
+    let (gate, log) = (component(&gate_wit(), "gate"), component(WIT, "composed"));
+    let parts: [(&str, &[u8]); 2] = [("gate", &gate), ("log", &log)];
+    worlds.check(&log, "composed").unwrap();
+    worlds.check(&compose_with(&parts, Exports::All).unwrap(), "composed-gate").unwrap();
+    let error = worlds.check(&compose(&parts).unwrap(), "composed-gate").unwrap_err().to_string();
+    assert!(error.contains("it does not export `t:log/log@0.1.0`"), "{error}");
+    assert!(worlds.imports("gate", "t:log/log@0.1.0") && !worlds.imports("composed", "t:log/log@0.1.0"));
+
+    write("gate/gate.wit", &GATE.replace("world composed-gate", "world composed"));
+    let error = Worlds::read(dir.path()).unwrap_err().to_string();
+    assert!(error.contains("another world `composed`"), "{error}");
 }
 
 #[test]
@@ -293,6 +409,18 @@ mod command {
         let (ok, text) = build(dir.path(), &["--bless"]);
         assert!(ok, "{text}");
         assert!(dir.path().join("dist/a.wasm").exists() && dir.path().join("dist/b.wasm").exists());
+    }
+
+    #[test]
+    fn a_stack_that_reexports_exports_what_its_plugs_do() {
+        let stacks =
+            "a = { socket = 'core', plugs = ['store', 'signer'], world = 'composed', reexport = true }\n";
+        let dir = folder(stacks, WIT);
+        let (ok, text) = build(dir.path(), &["--bless"]);
+        assert!(ok, "{text}");
+        let bytes = std::fs::read(dir.path().join("dist/a.wasm")).unwrap();
+        let exports = secure_log_compose::imports::Outline::of("a", &bytes).unwrap().exports;
+        assert_eq!(exports, ["t:log/log@0.1.0", "t:log/signer@0.1.0", "t:log/store@0.1.0"]);
     }
 
     #[test]
