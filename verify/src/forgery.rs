@@ -103,7 +103,7 @@ pub fn forge(store: &StorePath, site: &Site, to: &Path) -> anyhow::Result<StoreP
     let mut bytes = fs::read(&target)?;
     bytes[site.offset] = site.forged;
     fs::write(&target, bytes)?;
-    store.at(&to.join(path.file_name().context("a store has a name")?))
+    Ok(store.at(&to.join(path.file_name().context("a store has a name")?))?)
 }
 
 /// Opens a forged store and has it verified: the error must name the entry. Returns the error.

@@ -12,7 +12,7 @@ use secure_log_rpc::{Server, Transport};
 use secure_log_sqlite::SqliteSecureLogStore;
 
 use crate::endpoint::{Endpoint, Settings};
-use crate::host::{Artifact, Guest, Hosted, Reach};
+use crate::host::{Artifact, Guest, Hosted, Reach, Site};
 use crate::lock::HostLock;
 use crate::store_path::StorePath;
 
@@ -33,56 +33,54 @@ pub struct Launcher {
 /// in this order.
 pub struct Session {
     log: Hosted,
-    config: String,
     endpoint: Option<Endpoint>,
     remote: bool,
-    _lock: Option<HostLock>,
+    site: Site,
+    _endpoints: Option<HostLock>,
 }
-
-/// What a remote store is opened with: its endpoint knows where it is.
-const HANDSHAKE: &str = "remote";
 
 impl Launcher {
     /// An instance that may open `store` and has not yet; `also` are further directories,
     /// known to the guest by their host paths. A remote stack sees none of them: its endpoint does, and puts copies
     /// into the first.
     pub fn start(&self, store: &StorePath, also: &[&Path]) -> anyhow::Result<Session> {
+        let reach = self.artifact.reach();
+        if reach == Reach::Here {
+            let mut site = if self.host_lock {
+                Site::local(store, &self.guest, self.patience)?
+            } else {
+                Site::unlocked(store, &self.guest)
+            };
+            for dir in also {
+                site = site.also(dir)?;
+            }
+            let log = site.start(&self.artifact)?;
+            return Ok(Session { log, endpoint: None, remote: false, site, _endpoints: None });
+        }
+        // The other end is in this process, and the store is its.
         let lock = match store.host_path().filter(|_| self.host_lock) {
             Some(path) => Some(HostLock::acquire(path, self.patience)?),
             None => None,
         };
-        let reach = self.artifact.reach();
-        let (mut endpoint, mut transport, mut config) = (None, None, HANDSHAKE.to_owned());
+        let (mut endpoint, mut transport) = (None, None);
         let mut guest = self.guest.clone();
-        match reach {
-            Reach::Here => {
-                if let Some((host, name)) = store.preopen() {
-                    guest.preopen(host, name);
-                }
-                for dir in also {
-                    guest.preopen(*dir, dir.to_str().context("a directory's name is not UTF-8")?);
-                }
-                config = store.guest_config(lock.is_some());
+        if reach == Reach::Http {
+            let settings = self.endpoint_settings(store, also, lock.is_some())?;
+            let started = Endpoint::start(&settings)?;
+            for (name, value) in settings.client_env(started.url()) {
+                guest.set_env(name, value);
             }
-            Reach::Http => {
-                let settings = self.endpoint_settings(store, also, lock.is_some())?;
-                let started = Endpoint::start(&settings)?;
-                for (name, value) in settings.client_env(started.url()) {
-                    guest.env.retain(|(n, _)| *n != name);
-                    guest.env.push((name, value));
-                }
-                endpoint = Some(started);
-            }
-            Reach::Host => {
-                let native = SqliteSecureLogStore::open(&store.native_config(lock.is_some()))
-                    .with_context(|| format!("open {}", store.host_config()))?;
-                let copies = also.first().copied().unwrap_or(Path::new("."));
-                let server = Server::new(native).with_backups(copies.to_string_lossy());
-                transport = Some(Box::new(server) as Box<dyn Transport + Send>);
-            }
+            endpoint = Some(started);
+        } else {
+            let native = SqliteSecureLogStore::open(&store.native_config(lock.is_some()))
+                .with_context(|| format!("open {}", store.host_config()))?;
+            let copies = also.first().copied().unwrap_or(Path::new("."));
+            let server = Server::new(native).with_backups(copies.to_string_lossy());
+            transport = Some(Box::new(server) as Box<dyn Transport + Send>);
         }
-        let log = self.artifact.start_over(&guest, transport)?;
-        Ok(Session { log, config, endpoint, remote: reach != Reach::Here, _lock: lock })
+        let site = Site::remote(&guest);
+        let log = site.start_over(&self.artifact, transport)?;
+        Ok(Session { log, endpoint, remote: true, site, _endpoints: lock })
     }
 
     /// Moves everything into the store's file: an endpoint leaves the newest entries in a log of writes beside it, which
@@ -110,7 +108,7 @@ impl Launcher {
     /// An instance with `store` open.
     pub fn open(&self, store: &StorePath) -> anyhow::Result<Session> {
         let mut session = self.start(store, &[])?;
-        session.open_log().with_context(|| format!("open({:?})", session.config))?;
+        session.open_log().with_context(|| format!("open({:?})", session.config()))?;
         Ok(session)
     }
 }
@@ -118,12 +116,12 @@ impl Launcher {
 impl Session {
     /// Opens the store that the session was started for.
     pub fn open_log(&mut self) -> failure::Result<()> {
-        self.log.open(&self.config)
+        self.log.open(self.site.config())
     }
 
     /// The config that the component gets.
     pub fn config(&self) -> &str {
-        &self.config
+        self.site.config()
     }
 
     /// The config for a copy at `path`: an endpoint takes its name, and has a directory for it.

@@ -38,7 +38,7 @@ impl Refusal {
 pub fn expect<T>(what: &str, outcome: Result<T>, kinds: &[&str]) -> anyhow::Result<String> {
     match outcome {
         Ok(_) => anyhow::bail!("{what}: accepted, {} expected", kinds.join(" or ")),
-        Err(trap @ Failure::Trap(_)) => Err(anyhow::Error::new(trap).context(what.to_owned())),
+        Err(dead) if dead.is_fatal() => Err(anyhow::Error::new(dead).context(what.to_owned())),
         Err(error) if !kinds.contains(&error.kind()) => {
             anyhow::bail!("{what}: {} expected, and not: {error}", kinds.join(" or "))
         }

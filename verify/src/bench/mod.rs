@@ -66,7 +66,7 @@ impl Bench {
     }
 
     fn store(&self, name: &str) -> anyhow::Result<StorePath> {
-        StorePath::file(&self.path(name))
+        Ok(StorePath::file(&self.path(name))?)
     }
 
     fn open(&self, name: &str) -> anyhow::Result<Session> {

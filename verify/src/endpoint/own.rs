@@ -10,8 +10,8 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
+use wasmtime::Store;
 use wasmtime::component::{Linker, ResourceTable};
-use wasmtime::{Engine, Store};
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_http::io::TokioIo;
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
@@ -20,8 +20,7 @@ use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use super::Settings;
-use crate::compiled;
-use crate::host::engine_config;
+use crate::host::Artifact;
 
 /// A running endpoint. It ends when this is dropped, in the middle of whatever it does.
 pub struct Endpoint {
@@ -32,12 +31,14 @@ pub struct Endpoint {
 impl Endpoint {
     /// Starts one on a free port of 127.0.0.1.
     pub fn start(settings: &Settings) -> anyhow::Result<Self> {
-        let engine = Engine::new(&engine_config()).map_err(anyhow::Error::msg)?;
-        let component = compiled::load(&engine, &settings.artifact)?;
-        let mut linker = Linker::new(&engine);
+        let artifact = Artifact::load(&settings.artifact)?;
+        let mut linker = Linker::new(artifact.engine());
         wasmtime_wasi::p2::add_to_linker_async(&mut linker).map_err(anyhow::Error::msg)?;
         wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker).map_err(anyhow::Error::msg)?;
-        let pre = linker.instantiate_pre(&component).and_then(ProxyPre::new).map_err(anyhow::Error::msg)?;
+        let pre = linker
+            .instantiate_pre(artifact.component())
+            .and_then(ProxyPre::new)
+            .map_err(anyhow::Error::msg)?;
         let server = Arc::new(Server { pre, settings: settings.clone() });
         // Opened once before anybody calls, so that a wrong directory shows here.
         server.state()?;
@@ -99,6 +100,8 @@ impl Server {
 
     async fn answer(&self, request: Request<Incoming>) -> anyhow::Result<Response<HyperOutgoingBody>> {
         let mut store = Store::new(self.pre.engine(), self.state()?);
+        // A request takes as long as it takes.
+        store.set_epoch_deadline(u64::MAX / 2);
         let (sender, receiver) = tokio::sync::oneshot::channel();
         let request = store
             .data_mut()

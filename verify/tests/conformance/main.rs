@@ -62,7 +62,9 @@ impl Provider {
             wasi.preopened_dir(directory, name, FsPerms::ReadWrite).expect("the directory opens");
         }
         let host = Host { wasi: wasi.build(), http: WasiHttpCtx::new(), table: ResourceTable::new() };
-        (linker, Store::new(&self.engine, host))
+        let mut store = Store::new(&self.engine, host);
+        store.set_epoch_deadline(u64::MAX / 2);
+        (linker, store)
     }
 
     pub fn component(&self) -> &Component {

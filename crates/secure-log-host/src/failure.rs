@@ -1,8 +1,11 @@
 //! What a call into the component can end in, in words.
 
 use std::fmt;
+use std::time::Duration;
 
-use crate::host::types::LogError;
+use edgesentry_audit::gate;
+
+use crate::bindings::core::secure_log::log::types::LogError;
 
 /// A result of a call into the component.
 pub type Result<T, E = Failure> = std::result::Result<T, E>;
@@ -12,15 +15,32 @@ pub type Result<T, E = Failure> = std::result::Result<T, E>;
 pub enum Failure {
     /// The component answered with an error.
     Log(LogError),
+    /// Its gate could not do its work; nothing was accepted by the call.
+    Gate(gate::Failure),
+    /// The component has no such interface.
+    NotExported(&'static str),
     /// The component died. Its instance cannot be used any more.
     Trap(wasmtime::Error),
+    /// The call did not end in this time and was interrupted. The instance cannot be used any more.
+    Deadline(Duration),
+    /// The component needed more than so many bytes of memory and died. Its instance cannot be used any more.
+    Memory(usize),
 }
 
 impl Failure {
-    /// Name of the error's case in `log-error`, or `trap`.
+    /// Whether the instance died of it: drop it and start another. What the call wrote may be there or not.
+    pub fn is_fatal(&self) -> bool {
+        matches!(self, Self::Trap(_) | Self::Deadline(_) | Self::Memory(_))
+    }
+
+    /// Name of the error's case in `log-error`, or `gate`, `not-exported`, `trap`, `deadline`, `memory`.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Trap(_) => "trap",
+            Self::Deadline(_) => "deadline",
+            Self::Memory(_) => "memory",
+            Self::Gate(_) => "gate",
+            Self::NotExported(_) => "not-exported",
             Self::Log(error) => match error {
                 LogError::Conflict(_) => "conflict",
                 LogError::NotFound(_) => "not-found",
@@ -40,6 +60,14 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let error = match self {
             Self::Trap(trap) => return write!(f, "the component trapped: {trap:#}"),
+            Self::Deadline(time) => {
+                return write!(f, "the component did not answer within {} s", time.as_secs_f32());
+            }
+            Self::Memory(limit) => {
+                return write!(f, "the component needed more than {} MiB of memory", limit >> 20);
+            }
+            Self::Gate(failure) => return write!(f, "{failure}"),
+            Self::NotExported(what) => return write!(f, "this component has no {what}"),
             Self::Log(error) => error,
         };
         write!(f, "{}", self.kind())?;

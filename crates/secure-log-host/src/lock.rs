@@ -7,7 +7,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
+use crate::error::{Error, Result};
 
 /// Held until dropped.
 #[derive(Debug)]
@@ -22,14 +22,10 @@ impl HostLock {
     }
 
     /// Takes the lock of the store at `store`, waiting at most `patience` for another process.
-    pub fn acquire(store: &Path, patience: Duration) -> anyhow::Result<Self> {
+    pub fn acquire(store: &Path, patience: Duration) -> Result<Self> {
         let path = Self::path_for(store);
-        let file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&path)
-            .with_context(|| format!("cannot open the lock file {}", path.display()))?;
+        let failed = |source| Error::Lock { path: path.clone(), source };
+        let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
         let deadline = Instant::now() + patience;
         loop {
             match file.try_lock() {
@@ -37,15 +33,11 @@ impl HostLock {
                 Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
                     std::thread::sleep(Duration::from_millis(20));
                 }
-                Err(TryLockError::WouldBlock) => anyhow::bail!(
-                    "busy: another process has {} open (it holds {}); waited {} s. End it, or wait with --wait",
-                    store.display(),
-                    path.display(),
-                    patience.as_secs_f32()
-                ),
-                Err(TryLockError::Error(e)) => {
-                    return Err(e).with_context(|| format!("cannot lock {}", path.display()));
+                Err(TryLockError::WouldBlock) => {
+                    let (store, lock) = (store.to_owned(), path.clone());
+                    return Err(Error::Busy { store, lock, waited: patience });
                 }
+                Err(TryLockError::Error(source)) => return Err(failed(source)),
             }
         }
     }

@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, ensure};
+use crate::error::{Error, Result};
 
 /// Where a log is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +22,7 @@ enum Place {
 
 impl StorePath {
     /// Reads a config. The store may not exist yet, its directory must.
-    pub fn parse(config: &str) -> anyhow::Result<Self> {
+    pub fn parse(config: &str) -> Result<Self> {
         let (path, params) = config.split_once('?').unwrap_or((config, ""));
         let params = params.split('&').filter(|p| !p.is_empty()).map(str::to_owned).collect();
         let place = if path == ":memory:" { Place::Memory } else { file(path)? };
@@ -30,13 +30,12 @@ impl StorePath {
     }
 
     /// A store at `path`.
-    pub fn file(path: &Path) -> anyhow::Result<Self> {
-        let path = path.to_str().with_context(|| format!("{} is not UTF-8", path.display()))?;
-        Ok(Self { place: file(path)?, params: Vec::new() })
+    pub fn file(path: &Path) -> Result<Self> {
+        Ok(Self { place: file(utf8(path)?)?, params: Vec::new() })
     }
 
     /// The same options at another path.
-    pub fn at(&self, path: &Path) -> anyhow::Result<Self> {
+    pub fn at(&self, path: &Path) -> Result<Self> {
         Ok(Self { params: self.params.clone(), ..Self::file(path)? })
     }
 
@@ -98,22 +97,34 @@ impl StorePath {
 
 /// A bare name stays what it is, with the working directory as `.`; anything else becomes
 /// absolute and keeps its name, so that the component's errors show a path the user can open.
-fn file(path: &str) -> anyhow::Result<Place> {
+fn file(path: &str) -> Result<Place> {
     let given = Path::new(path);
-    let name = given.file_name().and_then(|name| name.to_str());
-    let name = name.with_context(|| format!("{path:?} does not end in a file name"))?;
+    let Some(name) = given.file_name().and_then(|name| name.to_str()) else {
+        return Err(refused(format!("{path:?}"), "does not end in a file name"));
+    };
     let parent = given.parent().unwrap_or(Path::new(""));
     if parent.as_os_str().is_empty() {
         let dir = (PathBuf::from("."), ".".to_owned());
         return Ok(Place::File { host: given.to_owned(), guest: name.to_owned(), dir });
     }
-    let dir = std::fs::canonicalize(parent)
-        .with_context(|| format!("the directory of the store, {}, is not there", parent.display()))?;
-    ensure!(dir.is_dir(), "{} is not a directory", parent.display());
-    let dir_name = dir.to_str().with_context(|| format!("{} is not UTF-8", dir.display()))?.to_owned();
+    let shown = || format!("the directory of the store, {}", parent.display());
+    let dir = std::fs::canonicalize(parent).map_err(|e| refused(shown(), format!("is not there: {e}")))?;
+    if !dir.is_dir() {
+        return Err(refused(shown(), "is not a directory"));
+    }
+    let dir_name = utf8(&dir)?.to_owned();
     let host = dir.join(name);
-    let guest = host.to_str().with_context(|| format!("{} is not UTF-8", host.display()))?.to_owned();
+    let guest = utf8(&host)?.to_owned();
     Ok(Place::File { host, guest, dir: (dir, dir_name) })
+}
+
+/// Paths cross into the guest as text.
+pub(crate) fn utf8(path: &Path) -> Result<&str> {
+    path.to_str().ok_or_else(|| refused(path.display().to_string(), "is not UTF-8"))
+}
+
+fn refused(what: String, reason: impl Into<String>) -> Error {
+    Error::Path { what, reason: reason.into() }
 }
 
 #[cfg(test)]

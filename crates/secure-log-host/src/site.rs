@@ -1,0 +1,95 @@
+//! The place of a log, prepared for instances that work on it one after the other.
+
+use std::path::Path;
+use std::time::Duration;
+
+use secure_log_rpc::Transport;
+
+use crate::artifact::Artifact;
+use crate::error::{Error, Result};
+use crate::guest::Guest;
+use crate::hosted::Hosted;
+use crate::lock::HostLock;
+use crate::store_path::{StorePath, utf8};
+
+/// What a remote store is opened with: its endpoint knows where it is.
+pub const HANDSHAKE: &str = "remote";
+
+/// Where a log is, what an instance sees of it, and the lock under which that holds. Keep it as long as the instance.
+#[derive(Debug)]
+pub struct Site {
+    guest: Guest,
+    config: String,
+    memory: bool,
+    _lock: Option<HostLock>,
+}
+
+impl Site {
+    /// A log in files of this machine (or in memory). Takes the native lock of the store, waiting at most `patience`
+    /// for another process, and tells the store so: after a crash it is served at once.
+    pub fn local(store: &StorePath, guest: &Guest, patience: Duration) -> Result<Self> {
+        let lock = store.host_path().map(|path| HostLock::acquire(path, patience)).transpose()?;
+        Ok(Self::under(store, guest, lock))
+    }
+
+    /// The same without a native lock: the store's lease alone keeps others away.
+    pub fn unlocked(store: &StorePath, guest: &Guest) -> Self {
+        Self::under(store, guest, None)
+    }
+
+    /// A log behind an endpoint or a transport. `guest` says where: `SECURE_LOG_RPC_URL`, `SECURE_LOG_RPC_TOKEN`.
+    pub fn remote(guest: &Guest) -> Self {
+        Self { guest: guest.clone(), config: HANDSHAKE.into(), memory: false, _lock: None }
+    }
+
+    fn under(store: &StorePath, guest: &Guest, lock: Option<HostLock>) -> Self {
+        let mut guest = guest.clone();
+        if let Some((host, name)) = store.preopen() {
+            guest.preopen(host, name);
+        }
+        let config = store.guest_config(lock.is_some());
+        Self { guest, config, memory: store.host_path().is_none(), _lock: lock }
+    }
+
+    /// Lets the guest see a further directory under its host path, for copies.
+    pub fn also(mut self, dir: &Path) -> Result<Self> {
+        self.guest.preopen(dir, utf8(dir)?);
+        Ok(self)
+    }
+
+    /// The config that the component gets.
+    pub fn config(&self) -> &str {
+        &self.config
+    }
+
+    /// What an instance sees.
+    pub fn guest(&self) -> &Guest {
+        &self.guest
+    }
+
+    /// Whether the log is in memory and ends with its instance.
+    pub fn in_memory(&self) -> bool {
+        self.memory
+    }
+
+    /// An instance that may open the log and has not yet.
+    pub fn start(&self, artifact: &Artifact) -> Result<Hosted> {
+        artifact.start(&self.guest)
+    }
+
+    /// The same, with `transport` as the one of the host.
+    pub fn start_over(
+        &self,
+        artifact: &Artifact,
+        transport: Option<Box<dyn Transport + Send>>,
+    ) -> Result<Hosted> {
+        artifact.start_over(&self.guest, transport)
+    }
+
+    /// An instance with the log open.
+    pub fn open(&self, artifact: &Artifact) -> Result<Hosted> {
+        let mut hosted = self.start(artifact)?;
+        hosted.open(&self.config).map_err(|source| Error::Open { config: self.config.clone(), source })?;
+        Ok(hosted)
+    }
+}
