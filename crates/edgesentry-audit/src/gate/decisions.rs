@@ -36,8 +36,8 @@ struct Many<'a> {
     runs: &'a [Run<'a>],
 }
 
-pub(super) const ACCEPTED: &str = "Accepted";
-pub(super) const REJECTED: &str = "Rejected";
+pub(super) const ACCEPTED: &str = "accepted";
+pub(super) const REJECTED: &str = "rejected";
 
 /// The entry about all that a batch accepted.
 pub(super) fn accepted(stream: &str, gate_id: &str, runs: &[Run<'_>]) -> Result<Event, Error> {

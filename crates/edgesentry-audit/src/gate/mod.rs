@@ -17,6 +17,7 @@ mod stored;
 pub mod streams;
 mod text;
 mod types;
+mod updates;
 
 pub use audit::{DeviceReport, EpochReport};
 pub use judge::{check_form, judge, judge_record};
@@ -27,3 +28,4 @@ pub use types::{
     Device, DeviceKey, Epoch, Failure, Outcome, Part, Receipt, Registered, Registration, Settings,
     StoredRecord, Submission, Verdict,
 };
+pub use updates::UpdateOutcome;
