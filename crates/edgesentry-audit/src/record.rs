@@ -108,12 +108,18 @@ impl AuditRecord {
 
     /// The bytes that the signature covers.
     pub fn signed_message(&self) -> Vec<u8> {
+        self.signed_message_with(&mut Vec::new())
+    }
+
+    /// The same, encoding the record into `scratch` on the way.
+    pub fn signed_message_with(&self, scratch: &mut Vec<u8>) -> Vec<u8> {
         match &self.provenance {
             None => self.payload_hash.to_vec(),
             Some(provenance) => {
+                self.write_cbor(provenance, None, scratch);
                 let mut message = Vec::with_capacity(SIGNATURE_DOMAIN.len() + 32);
                 message.extend_from_slice(SIGNATURE_DOMAIN);
-                message.extend_from_slice(blake3::hash(&self.cbor(provenance, None)).as_bytes());
+                message.extend_from_slice(blake3::hash(scratch).as_bytes());
                 message
             }
         }
@@ -121,12 +127,16 @@ impl AuditRecord {
 
     /// The record's bytes: postcard for version 1, canonical CBOR for version 2.
     pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        self.write_bytes(&mut bytes);
+        bytes
+    }
+
+    /// The same into the memory of `out`; what it held is gone.
+    pub fn write_bytes(&self, out: &mut Vec<u8>) {
         match &self.provenance {
-            None => {
-                // Serialising strings, numbers and byte strings into memory has no way to fail.
-                postcard::to_allocvec(&V1::from(self)).unwrap_or_default()
-            }
-            Some(provenance) => self.cbor(provenance, Some(&self.signature)),
+            None => self.write_postcard(out),
+            Some(provenance) => self.write_cbor(provenance, Some(&self.signature), out),
         }
     }
 
@@ -153,11 +163,39 @@ impl AuditRecord {
 
     /// The hash that the next record has as `prev_record_hash`: BLAKE3 of [`to_bytes`](Self::to_bytes).
     pub fn hash(&self) -> Hash32 {
-        *blake3::hash(&self.to_bytes()).as_bytes()
+        self.hash_with(&mut Vec::new())
     }
 
-    fn cbor(&self, provenance: &Provenance, signature: Option<&Signature64>) -> Vec<u8> {
-        let mut map = MapWriter::with_capacity(384);
+    /// The same, encoding the record into `scratch` on the way: whoever hashes many records keeps one.
+    pub fn hash_with(&self, scratch: &mut Vec<u8>) -> Hash32 {
+        self.write_bytes(scratch);
+        *blake3::hash(scratch).as_bytes()
+    }
+
+    /// postcard of [`V1`]. By hand, because serde writes a hash byte by byte.
+    fn write_postcard(&self, out: &mut Vec<u8>) {
+        out.clear();
+        out.reserve(ROOM + self.device_id.len() + self.object_ref.len());
+        let text = |out: &mut Vec<u8>, text: &str| {
+            varint(out, text.len() as u64);
+            out.extend_from_slice(text.as_bytes());
+        };
+        text(out, &self.device_id);
+        varint(out, self.sequence);
+        varint(out, self.timestamp_ms);
+        out.extend_from_slice(&self.payload_hash);
+        varint(out, self.signature.len() as u64);
+        out.extend_from_slice(&self.signature);
+        out.extend_from_slice(&self.prev_record_hash);
+        text(out, &self.object_ref);
+    }
+
+    fn write_cbor(&self, provenance: &Provenance, signature: Option<&Signature64>, out: &mut Vec<u8>) {
+        let mut memory = std::mem::take(out);
+        memory.clear();
+        memory
+            .reserve(ROOM + self.device_id.len() + self.object_ref.len() + provenance.software_version.len());
+        let mut map = MapWriter::reusing(memory);
         map.uint(key::VERSION, 2)
             .text(key::DEVICE_ID, &self.device_id)
             .uint(key::SEQUENCE, self.sequence)
@@ -170,7 +208,7 @@ impl AuditRecord {
             .text(key::KEY_ID, &provenance.key_id)
             .text(key::SOFTWARE_VERSION, &provenance.software_version)
             .opt_bytes(key::SIGNATURE, signature.map(|s| &s[..]));
-        map.finish()
+        *out = map.finish();
     }
 
     fn from_cbor(bytes: &[u8]) -> Result<Self, RecordError> {
@@ -211,6 +249,18 @@ impl AuditRecord {
     }
 }
 
+/// Room for what every record has: hashes, signature, key id, names, numbers, heads.
+const ROOM: usize = 320;
+
+/// A number as postcard writes it: seven bits a byte, lowest first, the high bit on all but the last.
+fn varint(out: &mut Vec<u8>, mut n: u64) {
+    while n >= 0x80 {
+        out.push(n as u8 | 0x80);
+        n >>= 7;
+    }
+    out.push(n as u8);
+}
+
 /// An algorithm's name, without an allocation for those that exist.
 fn name(text: &str) -> Cow<'static, str> {
     match text {
@@ -221,49 +271,23 @@ fn name(text: &str) -> Cow<'static, str> {
 }
 
 /// Version 1 in postcard: fields in this order, hashes as 32 bytes, the signature as a byte string with its length.
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(Serialize))]
 struct V1<'a> {
+    #[serde(borrow)]
     device_id: Cow<'a, str>,
     sequence: u64,
     timestamp_ms: u64,
     payload_hash: Hash32,
-    #[serde(with = "byte_string")]
-    signature: Cow<'a, [u8]>,
+    signature: Vec<u8>,
     prev_record_hash: Hash32,
+    #[serde(borrow)]
     object_ref: Cow<'a, str>,
-}
-
-mod byte_string {
-    use std::borrow::Cow;
-
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    pub fn serialize<S: Serializer>(bytes: &Cow<'_, [u8]>, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_bytes(bytes)
-    }
-
-    pub fn deserialize<'de, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<Cow<'a, [u8]>, D::Error> {
-        Vec::<u8>::deserialize(deserializer).map(Cow::Owned)
-    }
-}
-
-impl<'a> From<&'a AuditRecord> for V1<'a> {
-    fn from(record: &'a AuditRecord) -> Self {
-        Self {
-            device_id: Cow::Borrowed(&record.device_id),
-            sequence: record.sequence,
-            timestamp_ms: record.timestamp_ms,
-            payload_hash: record.payload_hash,
-            signature: Cow::Borrowed(&record.signature),
-            prev_record_hash: record.prev_record_hash,
-            object_ref: Cow::Borrowed(&record.object_ref),
-        }
-    }
 }
 
 impl V1<'_> {
     fn into_record(self) -> Result<AuditRecord, RecordError> {
-        let signature = self.signature.as_ref().try_into();
+        let signature = self.signature.as_slice().try_into();
         Ok(AuditRecord {
             device_id: self.device_id.into_owned(),
             sequence: self.sequence,
@@ -303,7 +327,7 @@ struct Json<'a> {
 }
 
 /// Bytes as an array of numbers of exactly this length.
-struct Bytes<const N: usize>([u8; N]);
+pub(crate) struct Bytes<const N: usize>(pub(crate) [u8; N]);
 
 impl<const N: usize> Serialize for Bytes<N> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -339,7 +363,6 @@ impl<'de, const N: usize> Deserialize<'de> for Bytes<N> {
 impl Serialize for AuditRecord {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let provenance = self.provenance.as_ref();
-        let borrowed = |text: &'_ str| -> Cow<'_, str> { Cow::Owned(text.to_owned()) };
         Json {
             version: provenance.map(|_| 2),
             device_id: Cow::Borrowed(&self.device_id),
@@ -349,10 +372,10 @@ impl Serialize for AuditRecord {
             signature: Bytes(self.signature),
             prev_record_hash: Bytes(self.prev_record_hash),
             object_ref: Cow::Borrowed(&self.object_ref),
-            hash_alg: provenance.map(|p| borrowed(&p.hash_alg)),
-            sig_alg: provenance.map(|p| borrowed(&p.sig_alg)),
-            key_id: provenance.map(|p| borrowed(&p.key_id)),
-            software_version: provenance.map(|p| borrowed(&p.software_version)),
+            hash_alg: provenance.map(|p| Cow::Borrowed(&*p.hash_alg)),
+            sig_alg: provenance.map(|p| Cow::Borrowed(&*p.sig_alg)),
+            key_id: provenance.map(|p| Cow::Borrowed(&*p.key_id)),
+            software_version: provenance.map(|p| Cow::Borrowed(&*p.software_version)),
         }
         .serialize(serializer)
     }

@@ -50,7 +50,12 @@ pub struct MapWriter {
 impl MapWriter {
     /// Room for `capacity` bytes.
     pub fn with_capacity(capacity: usize) -> Self {
-        let mut out = Vec::with_capacity(capacity);
+        Self::reusing(Vec::with_capacity(capacity))
+    }
+
+    /// Writes into the memory of `out`; what it held is gone.
+    pub fn reusing(mut out: Vec<u8>) -> Self {
+        out.clear();
         out.push(MAP << 5);
         Self { out, entries: 0, last: None }
     }
