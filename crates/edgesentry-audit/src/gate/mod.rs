@@ -15,7 +15,7 @@ mod refusals;
 mod registry;
 mod stored;
 pub mod streams;
-mod text;
+pub(crate) mod text;
 mod types;
 mod updates;
 

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 /// At most `max` bytes of `text`, control characters replaced: nobody outside decides how much is written, or where
 /// a line ends.
-pub(super) fn bounded(text: &str, max: usize) -> Cow<'_, str> {
+pub(crate) fn bounded(text: &str, max: usize) -> Cow<'_, str> {
     if text.len() <= max && !text.contains(char::is_control) {
         return Cow::Borrowed(text);
     }

@@ -6,12 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ed25519_dalek::VerifyingKey;
 
-use super::events::{trace_accepted, trace_rejected, trace_verified};
 use super::policy::{IntegrityPolicyGate, RegistrationError};
-use super::service::{IngestServiceError, trace_started};
-use super::store::{OperationLogEntry, RecordTable, StoreError, put_payload, short_id};
-use crate::gate::{Device, Registered, judge};
-use crate::record::AuditRecord;
+use super::service::IngestServiceError;
+use super::store::{OperationLogEntry, RecordTable, StoreError, put_payload};
+use crate::gate::text::bounded;
+use crate::gate::{Device, Registered, events, judge};
+use crate::record::{AuditRecord, MAX_DEVICE_ID};
 
 /// [`RawDataStore`](super::RawDataStore), awaited.
 pub trait AsyncRawDataStore: Send + Sync {
@@ -168,7 +168,11 @@ impl<R: AsyncRawDataStore, L: AsyncAuditLedger, O: AsyncOperationLogStore> Async
         name = "ingest",
         target = "edgesentry_audit::ingest::storage",
         skip_all,
-        fields(device_id = short_id(&record.device_id), sequence = record.sequence, payload_bytes = payload.len())
+        fields(
+            device_id = %bounded(&record.device_id, MAX_DEVICE_ID),
+            sequence = record.sequence,
+            payload_bytes = payload.len()
+        )
     )]
     pub async fn ingest(
         &self,
@@ -176,7 +180,7 @@ impl<R: AsyncRawDataStore, L: AsyncAuditLedger, O: AsyncOperationLogStore> Async
         payload: &[u8],
         cert_identity: Option<&str>,
     ) -> Result<(), IngestServiceError> {
-        trace_started(&record, payload);
+        events::started(&record, payload.len());
         let turn = lock(&self.shared).turn(&record.device_id);
         let _turn = match &turn {
             Some(turn) => Some(turn.lock().await),
@@ -184,12 +188,11 @@ impl<R: AsyncRawDataStore, L: AsyncAuditLedger, O: AsyncOperationLogStore> Async
         };
         let device = self.device(&record.device_id);
         if let Err(refusal) = judge(&record, payload, cert_identity, device.as_ref()) {
-            trace_rejected(&record.device_id, record.sequence, &refusal);
+            events::rejected(&record, &refusal);
             let entry = OperationLogEntry::rejected(&record, &refusal);
             self.log(&record, entry).await?;
             return Err(IngestServiceError::refusal(refusal));
         }
-        trace_verified(&record);
         if let Err(error) = self.store(&record, payload).await {
             error.trace(&record);
             // Of the two errors, the first one is why the record is not in.
@@ -198,7 +201,7 @@ impl<R: AsyncRawDataStore, L: AsyncAuditLedger, O: AsyncOperationLogStore> Async
         }
         self.log(&record, OperationLogEntry::accepted(&record)).await?;
         lock(&self.shared).policy.advance(&record);
-        trace_accepted(&record);
+        events::accepted(&record);
         Ok(())
     }
 

@@ -4,7 +4,7 @@
 //! ([`AuditLedger`]), and writes down every decision ([`OperationLogStore`]). The three writes are not one transaction,
 //! and what the gate knows is gone with the process; [`crate::gate`] is for when that matters.
 //!
-//! Events of `tracing`, for log pipelines and metrics:
+//! Events of `tracing`, for log pipelines and metrics ([`crate::gate::events`]):
 //!
 //! | level | target | event | fields |
 //! |---|---|---|---|
@@ -18,7 +18,7 @@
 //! | INFO | `edgesentry_audit::ingest::storage` | `record accepted` | device_id, sequence, object_ref |
 //! | DEBUG | `edgesentry_audit::ingest::verify` | `signature verification failed` | device_id, sequence |
 //! | DEBUG | `edgesentry_audit::ingest::verify` | `duplicate record rejected` | device_id, sequence |
-//! | DEBUG | `edgesentry_audit::ingest::verify` | `sequence out of order` | device_id, expected, actual |
+//! | DEBUG | `edgesentry_audit::ingest::verify` | `sequence out of order` | device_id, sequence, expected, actual |
 //! | DEBUG | `edgesentry_audit::ingest::verify` | `prev_record_hash mismatch — chain broken` | device_id, sequence |
 //! | DEBUG | `edgesentry_audit::ingest::verify` | `record verified and accepted` | device_id, sequence |
 //!
@@ -26,7 +26,6 @@
 
 #[cfg(feature = "async-ingest")]
 mod async_service;
-mod events;
 mod memory;
 mod policy;
 mod secure_log_stores;
@@ -39,7 +38,6 @@ pub use async_service::{
     AsyncAuditLedger, AsyncInMemoryAuditLedger, AsyncInMemoryOperationLog, AsyncInMemoryRawDataStore,
     AsyncIngestService, AsyncOperationLogStore, AsyncRawDataStore,
 };
-pub use events::{trace_accepted, trace_rejected, trace_verified};
 pub use memory::{InMemoryAuditLedger, InMemoryOperationLog, InMemoryRawDataStore};
 pub use policy::{IntegrityPolicyGate, RegistrationError};
 pub use secure_log_stores::{

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use ed25519_dalek::VerifyingKey;
 use thiserror::Error;
 
-use super::events::{trace_rejected, trace_verified};
 use crate::error::IngestError;
+use crate::gate::events::{self, VERIFY};
 use crate::gate::{Device, DeviceKey, Epoch, Registered, Registration, check_form, judge, judge_record};
 use crate::identity::key_id;
 use crate::record::{AuditRecord, Hash32, MAX_DEVICE_ID};
@@ -245,12 +245,13 @@ impl IntegrityPolicyGate {
     fn conclude(&mut self, record: &AuditRecord, judged: Result<(), IngestError>) -> Result<(), IngestError> {
         match judged {
             Ok(()) => {
-                trace_verified(record);
+                let (device_id, sequence) = (record.device_id.as_str(), record.sequence);
+                tracing::debug!(target: VERIFY, device_id, sequence, "record verified and accepted");
                 self.advance(record);
                 Ok(())
             }
             Err(error) => {
-                trace_rejected(&record.device_id, record.sequence, &error);
+                events::rejected(record, &error);
                 Err(error)
             }
         }

@@ -3,14 +3,12 @@
 use ed25519_dalek::VerifyingKey;
 use thiserror::Error;
 
-use super::events::{trace_accepted, trace_rejected, trace_verified};
 use super::policy::{IntegrityPolicyGate, RegistrationError};
-use super::store::{
-    AuditLedger, OperationLogEntry, OperationLogStore, RawDataStore, StoreError, short_id, short_ref,
-};
+use super::store::{AuditLedger, OperationLogEntry, OperationLogStore, RawDataStore, StoreError};
 use crate::error::IngestError;
-use crate::gate::{Part, Registered};
-use crate::record::AuditRecord;
+use crate::gate::text::bounded;
+use crate::gate::{Part, Registered, events};
+use crate::record::{AuditRecord, MAX_DEVICE_ID};
 
 /// Why a record is not in the stores.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -59,38 +57,13 @@ impl IngestServiceError {
     }
 
     pub(super) fn trace(&self, record: &AuditRecord) {
-        let (device_id, sequence) = (record.device_id.as_str(), record.sequence);
-        let component = self.part().map(Part::name);
         match self {
             Self::PayloadHashMismatch { .. } | Self::Verify(_) => {}
-            Self::RawDataStore(error) => tracing::error!(
-                target: "edgesentry_audit::ingest::storage",
-                device_id, sequence, %error, component,
-                "raw data store write failed"
-            ),
-            Self::AuditLedger(error) => tracing::error!(
-                target: "edgesentry_audit::ingest::storage",
-                device_id, sequence, %error, component,
-                "audit ledger append failed"
-            ),
-            Self::OperationLog(error) => tracing::error!(
-                target: "edgesentry_audit::ingest::storage",
-                device_id, sequence, %error, component,
-                "operation log write failed"
-            ),
+            Self::RawDataStore(error) => events::failed(record, Part::RawDataStore, error),
+            Self::AuditLedger(error) => events::failed(record, Part::AuditLedger, error),
+            Self::OperationLog(error) => events::failed(record, Part::OperationLog, error),
         }
     }
-}
-
-pub(super) fn trace_started(record: &AuditRecord, payload: &[u8]) {
-    tracing::debug!(
-        target: "edgesentry_audit::ingest::storage",
-        device_id = short_id(&record.device_id),
-        sequence = record.sequence,
-        object_ref = short_ref(&record.object_ref),
-        payload_bytes = payload.len(),
-        "ingest started"
-    );
 }
 
 /// Judges records and stores those that count: payload hash, route identity, signature, number and previous hash, then
@@ -148,7 +121,11 @@ impl<R: RawDataStore, L: AuditLedger, O: OperationLogStore> IngestService<R, L, 
         name = "ingest",
         target = "edgesentry_audit::ingest::storage",
         skip_all,
-        fields(device_id = short_id(&record.device_id), sequence = record.sequence, payload_bytes = payload.len())
+        fields(
+            device_id = %bounded(&record.device_id, MAX_DEVICE_ID),
+            sequence = record.sequence,
+            payload_bytes = payload.len()
+        )
     )]
     pub fn ingest(
         &mut self,
@@ -156,14 +133,13 @@ impl<R: RawDataStore, L: AuditLedger, O: OperationLogStore> IngestService<R, L, 
         payload: &[u8],
         cert_identity: Option<&str>,
     ) -> Result<(), IngestServiceError> {
-        trace_started(&record, payload);
+        events::started(&record, payload.len());
         if let Err(refusal) = self.policy.judge(&record, payload, cert_identity) {
-            trace_rejected(&record.device_id, record.sequence, &refusal);
+            events::rejected(&record, &refusal);
             let entry = OperationLogEntry::rejected(&record, &refusal);
             self.log(&record, entry)?;
             return Err(IngestServiceError::refusal(refusal));
         }
-        trace_verified(&record);
         if let Err(error) = self.store(&record, payload) {
             error.trace(&record);
             // Of the two errors, the first one is why the record is not in.
@@ -172,7 +148,7 @@ impl<R: RawDataStore, L: AuditLedger, O: OperationLogStore> IngestService<R, L, 
         }
         self.log(&record, OperationLogEntry::accepted(&record))?;
         self.policy.advance(&record);
-        trace_accepted(&record);
+        events::accepted(&record);
         Ok(())
     }
 

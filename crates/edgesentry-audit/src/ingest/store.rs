@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, HashSet};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::record::{AuditRecord, Hash32, MAX_DEVICE_ID, MAX_OBJECT_REF};
+use crate::gate::text::bounded;
+use crate::record::{AuditRecord, Hash32, MAX_DEVICE_ID};
 
 /// Why a store did not take something.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -68,19 +69,10 @@ impl OperationLogEntry {
     }
 
     fn new(decision: IngestDecision, record: &AuditRecord, message: String) -> Self {
-        let device_id = short_id(&record.device_id).to_owned();
+        // Nothing says of a refused record that its device id is a short one.
+        let device_id = bounded(&record.device_id, MAX_DEVICE_ID).into_owned();
         Self { decision, device_id, sequence: record.sequence, message }
     }
-}
-
-/// What goes into logs of a device id. Nothing says of a refused record that its fields are short.
-pub(super) fn short_id(device_id: &str) -> &str {
-    device_id.get(..device_id.floor_char_boundary(MAX_DEVICE_ID)).unwrap_or_default()
-}
-
-/// The same of a reference.
-pub(super) fn short_ref(object_ref: &str) -> &str {
-    object_ref.get(..object_ref.floor_char_boundary(MAX_OBJECT_REF)).unwrap_or_default()
 }
 
 /// Payloads under their references.
