@@ -50,6 +50,12 @@ pub struct Stats {
 /// A gate, and who owns the store behind it. Calls may come from many tasks at once; each future does its work even
 /// if it is not polled to its end, or does nothing.
 pub trait Gate: Send + Sync + 'static {
+    /// Whether it emits the log events of [`edgesentry_audit::gate::events`] itself, as a
+    /// [`LogGate`](edgesentry_audit::gate::LogGate) does in this process and cannot in a component.
+    fn emits_events(&self) -> bool {
+        false
+    }
+
     /// Judges one record; what is accepted is durable when this returns.
     fn submit(&self, submission: Submission) -> BoxFuture<'_, Result<Verdict, GateError>>;
     /// Writes the entries of refusals that were counted and not yet written.

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use edgesentry_audit::gate::{Submission, Verdict};
+use edgesentry_audit::gate::{Submission, Verdict, events};
+use tracing::Instrument;
 
-use crate::events;
 use crate::gate::{Gate, GateError};
 use crate::metrics::Metrics;
 use crate::rate::{Rate, Rates};
@@ -63,20 +63,31 @@ impl Intake {
             self.metrics.limited("device");
             return Err(IntakeError::TooMany);
         }
-        let about = events::About::of(&submission, request_id);
+        let span =
+            tracing::info_span!(target: events::STORAGE, "ingest", request_id, source = submission.source);
+        // What the events say of it: the payload is the gate's alone.
+        let record = (!self.gate.emits_events()).then(|| submission.record.clone());
+        if let Some(record) = &record {
+            span.in_scope(|| events::started(record, submission.payload.len()));
+        }
         let begun = Instant::now();
-        let outcome = match tokio::time::timeout(self.patience, self.gate.submit(submission)).await {
-            Ok(outcome) => outcome,
-            Err(_) => {
-                let error = IntakeError::Slow(self.patience);
-                self.metrics.observe(&Err(GateError::Busy), self.patience);
-                about.unanswered(&error);
-                return Err(error);
-            }
+        let asked = self.gate.submit(submission).instrument(span.clone());
+        let Ok(outcome) = tokio::time::timeout(self.patience, asked).await else {
+            self.metrics.observe(&Err(GateError::Busy), self.patience);
+            let error = IntakeError::Slow(self.patience);
+            span.in_scope(|| tracing::error!(target: events::STORAGE, %error, "no verdict on the record"));
+            return Err(error);
         };
         self.metrics.observe(&outcome, begun.elapsed());
-        about.answered(&outcome);
-        outcome.map_err(IntakeError::Gate)
+        span.in_scope(|| match (&outcome, &record) {
+            (Ok(verdict), Some(record)) => events::verdict(record, verdict),
+            (Err(GateError::Failed(failure)), Some(record)) => events::failure(record, failure),
+            (Err(error @ (GateError::Busy | GateError::Stopped)), _) => {
+                tracing::warn!(target: events::STORAGE, %error, "no verdict on the record");
+            }
+            _ => {}
+        });
+        Ok(outcome?)
     }
 
     /// Forgets the rates of those that are at rest; called every second by a server, and by whoever has none.

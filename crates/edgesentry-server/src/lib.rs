@@ -5,7 +5,6 @@
 //! of a running server.
 
 pub mod admin;
-mod events;
 mod gate;
 #[cfg(feature = "transport-http")]
 pub mod http;

@@ -70,7 +70,13 @@ struct Known<const N: usize> {
 }
 
 impl<const N: usize> Known<N> {
-    fn new(registry: &mut Registry, name: &str, help: &str, label: &'static str, names: [&'static str; N]) -> Self {
+    fn new(
+        registry: &mut Registry,
+        name: &str,
+        help: &str,
+        label: &'static str,
+        names: [&'static str; N],
+    ) -> Self {
         let family = Family::<[(&'static str, &'static str); 1], Counter>::default();
         registry.register(name, help, family.clone());
         let counters = names.map(|value| family.get_or_create_owned(&[(label, value)]));
@@ -154,7 +160,8 @@ impl Metrics {
             "component",
             COMPONENTS,
         );
-        let chain_break = counter(r, "chain_break", "Records whose previous hash is not that of the record before");
+        let chain_break =
+            counter(r, "chain_break", "Records whose previous hash is not that of the record before");
         let signature_fail = counter(r, "signature_fail", "Records whose signature does not verify");
         let append = Histogram::new(BUCKETS);
         r.register(
@@ -203,11 +210,8 @@ impl Metrics {
         let mqtt_reconnects = counter(r, "mqtt_reconnects", "Connections to the broker that were lost");
         let checkpoint_number = gauge(r, "checkpoint_number", "Number of the newest signed checkpoint");
         let checkpoint_size = gauge(r, "checkpoint_size", "Entries of _log that it covers");
-        let checkpoint_time = gauge(
-            r,
-            "checkpoint_timestamp_seconds",
-            "When it was signed, seconds since the Unix epoch",
-        );
+        let checkpoint_time =
+            gauge(r, "checkpoint_timestamp_seconds", "When it was signed, seconds since the Unix epoch");
         Self {
             registry,
             accepted,
@@ -375,7 +379,11 @@ mod tests {
     fn every_refusal_is_counted_under_its_reason() {
         let metrics = Metrics::new();
         for reason in REASONS {
-            assert!(metrics.encode().contains(&format!("edgesentry_ingest_rejected_total{{reason=\"{reason}\"}} 0\n")));
+            assert!(
+                metrics
+                    .encode()
+                    .contains(&format!("edgesentry_ingest_rejected_total{{reason=\"{reason}\"}} 0\n"))
+            );
         }
         let refusals = refusals();
         assert_eq!(refusals.len(), REASONS.len());

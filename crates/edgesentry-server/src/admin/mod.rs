@@ -17,6 +17,7 @@ mod server;
 pub use client::{AdminClient, AdminError};
 pub use path::socket_path;
 pub use protocol::{
-    CheckpointInfo, ClosedInfo, DeviceInfo, EpochInfo, Fault, KeyInfo, Op, RegisteredInfo, SegmentInfo, StatsInfo,
+    CheckpointInfo, ClosedInfo, DeviceInfo, EpochInfo, Fault, KeyInfo, Op, RegisteredInfo, SegmentInfo,
+    StatsInfo,
 };
 pub use server::{AdminSocket, Control};

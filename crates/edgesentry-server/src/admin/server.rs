@@ -14,7 +14,10 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinSet;
 
 use super::path::short;
-use super::protocol::{ClosedInfo, DeviceInfo, Fault, KeyInfo, Op, RegisteredInfo, Reply, StatsInfo, hash, public_key, registration};
+use super::protocol::{
+    ClosedInfo, DeviceInfo, Fault, KeyInfo, Op, RegisteredInfo, Reply, StatsInfo, hash, public_key,
+    registration,
+};
 use crate::gate::Gate;
 
 const TARGET: &str = "edgesentry_audit::admin";
@@ -169,8 +172,14 @@ impl Service {
         let gate = &self.gate;
         match op {
             Op::Register { device_id, public_key, not_before_ms, not_after_ms, versions, first, anchor } => {
-                let registration =
-                    registration(&public_key, not_before_ms, not_after_ms, versions, first, anchor.as_deref())?;
+                let registration = registration(
+                    &public_key,
+                    not_before_ms,
+                    not_after_ms,
+                    versions,
+                    first,
+                    anchor.as_deref(),
+                )?;
                 value(&RegisteredInfo::from(gate.register(device_id, registration).await?))
             }
             Op::AddKey { device_id, public_key: key, not_before_ms, not_after_ms } => {

@@ -186,7 +186,10 @@ async fn first_bytes<S: AsyncRead + Unpin>(io: &mut S, limits: &Limits) -> Resul
             Ok(Err(_) | Ok(0)) => return Err(Ended::Quietly),
             Ok(Ok(_)) => {}
         }
-        if first.len() >= FIRST || first.windows(4).any(|w| w == b"\r\n\r\n") || first.windows(2).any(|w| w == b"\n\n") {
+        if first.len() >= FIRST
+            || first.windows(4).any(|w| w == b"\r\n\r\n")
+            || first.windows(2).any(|w| w == b"\n\n")
+        {
             return Ok(Some(first));
         }
     }
@@ -207,12 +210,8 @@ where
             Ok::<_, Infallible>(response)
         }
     });
-    let mut connection = pin!(
-        http1::Builder::new()
-            .max_buf_size(app.limits.head.max(8192))
-            .pipeline_flush(true)
-            .serve_connection(io, answer)
-    );
+    let mut connection =
+        pin!(http1::Builder::new().max_buf_size(app.limits.head.max(8192)).serve_connection(io, answer));
     // Now and then is enough: what it measures are seconds.
     let every = (app.limits.head_time.min(app.limits.idle_time) / 4).max(Duration::from_millis(10));
     let mut tick: Pin<&mut Sleep> = pin!(sleep_until(Instant::now() + every));

@@ -51,7 +51,9 @@ mod tests {
 
     #[test]
     fn the_first_untrusted_from_the_right_counts() {
-        let is = |headers: &[&str], expected: &str| assert_eq!(of(headers).as_deref(), Some(expected), "{headers:?}");
+        let is = |headers: &[&str], expected: &str| {
+            assert_eq!(of(headers).as_deref(), Some(expected), "{headers:?}")
+        };
         is(&[], "10.0.0.1");
         is(&["192.0.2.7"], "192.0.2.7");
         is(&["127.0.0.1, 192.0.2.7"], "192.0.2.7");

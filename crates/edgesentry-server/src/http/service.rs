@@ -9,7 +9,9 @@ use edgesentry_audit::NetworkPolicy;
 use edgesentry_audit::http::{Admission, Answer, Head, admit, parse_request};
 use http_body_util::Full;
 use hyper::body::{Body, Incoming};
-use hyper::header::{CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HeaderName, HeaderValue};
+use hyper::header::{
+    CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HeaderName, HeaderValue,
+};
 use hyper::{Method, Request, Response, StatusCode};
 
 use super::body::{BodyError, Kept, collect, discard};
@@ -121,8 +123,7 @@ pub(crate) async fn answer(app: &App, peer: &Peer, request: Request<Incoming>) -
         tracing::info!(target: TARGET, request_id = id, source, status, "request refused");
     }
     let mut response = Response::new(Full::new(Bytes::from(answer.body)));
-    *response.status_mut() =
-        StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
     headers.reserve(4);
     headers.insert(CONTENT_TYPE, content_type);

@@ -141,9 +141,8 @@ impl Tls {
 }
 
 fn look(settings: &TlsSettings) -> Seen {
-    let facts = |file: &Path| {
-        fs::metadata(file).ok().map(|m| (m.dev(), m.ino(), m.mtime(), m.mtime_nsec(), m.len()))
-    };
+    let facts =
+        |file: &Path| fs::metadata(file).ok().map(|m| (m.dev(), m.ino(), m.mtime(), m.mtime_nsec(), m.len()));
     settings.files().map(facts).collect()
 }
 
