@@ -63,8 +63,8 @@ impl Cache {
     }
 
     pub fn clear(&mut self) {
-        self.young.clear();
-        self.old.clear();
+        self.young = HashMap::new();
+        self.old = HashMap::new();
     }
 }
 

@@ -25,8 +25,10 @@ const MAX_ROUNDS: u32 = 16;
 pub(super) enum Decision<T> {
     /// Nothing is to be written.
     Done(T),
-    /// These are to be written; the device's heads must hold.
+    /// These are to be written if the registry is still as it was.
     Write(Vec<Event>, T),
+    /// And if no record came in the meantime.
+    WriteBetweenRecords(Vec<Event>, T),
 }
 
 impl<L: GateLog> LogGate<L> {
@@ -79,7 +81,7 @@ impl<L: GateLog> LogGate<L> {
                 publisher_id: None,
             };
             let events = vec![registered.event(gate_id)?, key.event(index::DEVICE)?];
-            Ok(Decision::Write(events, Registered::Added))
+            Ok(Decision::WriteBetweenRecords(events, Registered::Added))
         })
     }
 
@@ -218,7 +220,7 @@ impl<L: GateLog> LogGate<L> {
                 first,
                 anchor: *anchor,
             });
-            Ok(Decision::Write(vec![opened.event(&gate.settings.gate_id)?], ()))
+            Ok(Decision::WriteBetweenRecords(vec![opened.event(&gate.settings.gate_id)?], ()))
         })?;
         self.get(device_id)?.ok_or_else(|| in_registry(not_registered(device_id)))
     }
@@ -254,12 +256,12 @@ impl<L: GateLog> LogGate<L> {
         };
         loop {
             // Never more than is skipped or listed, so that the cursor stands where the list ends.
-            let wanted = match skip - passed {
-                0 => limit - ids.len() as u32,
+            let wanted = match skip.saturating_sub(passed) {
+                0 => limit.saturating_sub(ids.len() as u32),
                 left => u32::try_from(left).unwrap_or(MAX_LISTED).min(MAX_LISTED),
             };
             let page = self.log.query(&filter, cursor.as_deref(), wanted).map_err(in_registry)?;
-            if passed == skip {
+            if passed >= skip {
                 ids.extend(page.entries.into_iter().map(|entry| entry.header.producer));
             } else {
                 passed += page.entries.len() as u64;
@@ -284,11 +286,13 @@ impl<L: GateLog> LogGate<L> {
         for _ in 0..MAX_ROUNDS {
             self.cache.take(device_id);
             let cached = self.load(device_id)?;
-            let (events, done) = match decide(self, cached.as_ref()).map_err(in_registry)? {
+            let [registry, chain] = heads(device_id, cached.as_ref());
+            // A revocation waits for no record: a device that keeps sending must not hold it up.
+            let (events, done, expect) = match decide(self, cached.as_ref()).map_err(in_registry)? {
                 Decision::Done(done) => return Ok(done),
-                Decision::Write(events, done) => (events, done),
+                Decision::Write(events, done) => (events, done, vec![registry]),
+                Decision::WriteBetweenRecords(events, done) => (events, done, vec![registry, chain]),
             };
-            let expect = heads(device_id, cached.as_ref());
             match self.log.append_batch(events, &expect) {
                 Ok(_) => return Ok(done),
                 Err(Error::Conflict(conflict)) if conflict.stream_id == streams::KEY_INDEX => {
@@ -297,7 +301,7 @@ impl<L: GateLog> LogGate<L> {
                 Err(Error::Conflict(conflict))
                     if expect.iter().any(|head| head.stream_id == conflict.stream_id) =>
                 {
-                    if cached.is_none() && conflict.stream_id == expect[1].stream_id {
+                    if cached.is_none() && conflict.stream_id == streams::device(device_id, 1) {
                         return Err(in_registry(Error::corrupt(
                             conflict.stream_id,
                             0,

@@ -29,8 +29,8 @@ pub const CACHED_DEVICES: usize = 20_000;
 
 /// How often a batch is judged again because another server was first, before it gives up.
 const MAX_ROUNDS: u32 = 16;
-/// Epochs in which a record is looked for that has an old number.
-const MAX_LOOKED_AT: usize = 3;
+/// Epochs in which a record is looked for that may be an old one.
+const MAX_LOOKED_AT: usize = 4;
 
 /// A clock: ms since the Unix epoch.
 pub type Clock = Box<dyn FnMut() -> u64 + Send>;
@@ -81,6 +81,8 @@ struct Group {
     /// What it goes back to before it is judged again.
     next_sequence: u64,
     next_prev_record_hash: Hash32,
+    /// Which submissions are accepted so far; the first has the number `next_sequence`, and none is left out.
+    accepted: Vec<usize>,
     /// Whether it was compared with the store in this call.
     fresh: bool,
 }
@@ -95,6 +97,7 @@ impl Group {
     }
 
     fn rewind(&mut self) {
+        self.accepted.clear();
         if let Some(cached) = &mut self.cached {
             cached.device.next_sequence = self.next_sequence;
             cached.device.next_prev_record_hash = self.next_prev_record_hash;
@@ -234,6 +237,7 @@ impl<L: GateLog> LogGate<L> {
                         cached: None,
                         next_sequence: 0,
                         next_prev_record_hash: ZERO_HASH,
+                        accepted: Vec::new(),
                         fresh: false,
                     });
                     groups.len() - 1
@@ -267,18 +271,11 @@ impl<L: GateLog> LogGate<L> {
                             conflict.stream_id
                         ))));
                     }
-                    match batch.groups.get(&conflict.stream_id) {
-                        Some(place) if rounds == 1 => {
-                            self.load_into(&mut groups[*place])?;
-                            self.judge_group(&mut groups[*place], submissions, &mut judged)?;
-                        }
-                        // One conflict names one stream; where there are more, all are looked at.
-                        _ => {
-                            for group in groups.iter_mut().filter(|group| group.cached.is_some()) {
-                                if self.refresh(group)? {
-                                    self.judge_group(group, submissions, &mut judged)?;
-                                }
-                            }
+                    // One conflict names one stream; where more follow, all are looked at.
+                    let named = batch.groups.get(&conflict.stream_id).filter(|_| rounds == 1);
+                    for (place, group) in groups.iter_mut().enumerate() {
+                        if named.is_none_or(|named| *named == place) && self.refresh(group)? {
+                            self.judge_group(group, submissions, &mut judged)?;
                         }
                     }
                 }
@@ -303,45 +300,55 @@ impl<L: GateLog> LogGate<L> {
     /// was changed.
     fn refresh(&mut self, group: &mut Group) -> Result<bool, Failure> {
         group.fresh = true;
-        let Some(cached) = &group.cached else { return Ok(false) };
-        let device = &cached.device;
-        let registry = self.log.head(&streams::registry(&device.device_id)).map_err(in_registry)?;
-        let chain = self.log.head(&streams::device(&device.device_id, cached.epoch())).map_err(ledger)?;
-        let is = |head: Option<StreamHead>, seqno: u64, hash: Hash32| match head {
+        let Some(cached) = &mut group.cached else { return Ok(false) };
+        let device_id = group.device_id.as_str();
+        let registry = self.log.head(&streams::registry(device_id)).map_err(in_registry)?;
+        let is = |head: &Option<StreamHead>, seqno: u64, hash: Hash32| match head {
             Some(head) => (head.seqno, head.entry_hash) == (seqno, hash),
             None => seqno == 0,
         };
-        if is(registry, device.registry_seqno, cached.registry_hash)
-            && is(chain, cached.chain_seqno, cached.chain_hash)
-        {
+        if !is(&registry, cached.device.registry_seqno, cached.registry_hash) {
+            self.load_into(group)?;
+            return Ok(true);
+        }
+        let chain = self.log.head(&streams::device(device_id, cached.epoch())).map_err(ledger)?;
+        if is(&chain, cached.chain_seqno, cached.chain_hash) {
             return Ok(false);
         }
-        self.load_into(group)?;
+        match chain {
+            Some(_) => {
+                self.load_chain(cached, chain)?;
+                let cached = group.cached.take();
+                group.set(cached);
+            }
+            None => self.load_into(group)?,
+        }
         Ok(true)
     }
 
     /// A device as the store has it now.
     pub(super) fn load(&mut self, device_id: &str) -> Result<Option<Cached>, Failure> {
         let folded = registry::fold(&mut self.log, device_id, |_, _| ()).map_err(in_registry)?;
-        let Some((mut device, registry_hash)) = folded else { return Ok(None) };
-        let epoch = device.epochs.last().map_or(1, |epoch| epoch.number);
-        let first = device.epochs.last().map_or(1, |epoch| epoch.first);
-        let stream = streams::device(device_id, epoch);
-        let (mut chain_seqno, mut chain_hash) = (0, ZERO_HASH);
-        if let Some(head) = self.log.head(&stream).map_err(ledger)? {
-            let stored = self.read_stored(device_id, epoch, first, head.seqno)?;
-            if stored.entry_hash != head.entry_hash {
-                return Err(ledger(Error::corrupt(
-                    stream,
-                    head.seqno,
-                    "it is not the entry that the head names",
-                )));
-            }
-            device.next_sequence = stored.record.sequence + 1;
-            device.next_prev_record_hash = stored.record.hash();
-            (chain_seqno, chain_hash) = (head.seqno, head.entry_hash);
+        let Some((device, registry_hash)) = folded else { return Ok(None) };
+        let mut cached = Cached { device, registry_hash, chain_seqno: 0, chain_hash: ZERO_HASH };
+        let head = self.log.head(&streams::device(device_id, cached.epoch())).map_err(ledger)?;
+        self.load_chain(&mut cached, head)?;
+        Ok(Some(cached))
+    }
+
+    /// Takes over how far the open epoch is: its last entry says what follows.
+    fn load_chain(&mut self, cached: &mut Cached, head: Option<StreamHead>) -> Result<(), Failure> {
+        let Some(head) = head else { return Ok(()) };
+        let (epoch, first) = (cached.epoch(), cached.first());
+        let stored = self.read_stored(&cached.device.device_id, epoch, first, head.seqno)?;
+        if stored.entry_hash != head.entry_hash {
+            let reason = "it is not the entry that the head names";
+            return Err(ledger(Error::corrupt(head.stream_id, head.seqno, reason)));
         }
-        Ok(Some(Cached { device, registry_hash, chain_seqno, chain_hash }))
+        cached.device.next_sequence = stored.record.sequence.saturating_add(1);
+        cached.device.next_prev_record_hash = stored.record.hash();
+        (cached.chain_seqno, cached.chain_hash) = (head.seqno, head.entry_hash);
+        Ok(())
     }
 
     /// Judges all submissions of one device, each by what the ones before it left.
@@ -370,8 +377,9 @@ impl<L: GateLog> LogGate<L> {
                         registry_hash: cached.registry_hash,
                         key_id,
                     };
-                    cached.device.next_sequence = record.sequence + 1;
+                    cached.device.next_sequence = record.sequence.saturating_add(1);
                     cached.device.next_prev_record_hash = hash;
+                    group.accepted.push(at);
                     Judged::Accepted(accepted)
                 }
                 (Ok(_), None) => {
@@ -384,7 +392,7 @@ impl<L: GateLog> LogGate<L> {
                         turn = 0;
                         continue;
                     }
-                    self.look_for(group, turn, submissions, judged, error)?
+                    self.look_for(group, record, judged, error)?
                 }
             });
             turn += 1;
@@ -396,12 +404,10 @@ impl<L: GateLog> LogGate<L> {
     fn look_for(
         &mut self,
         group: &Group,
-        turn: usize,
-        submissions: &[Submission],
+        record: &AuditRecord,
         judged: &[Option<Judged>],
         error: IngestError,
     ) -> Result<Judged, Failure> {
-        let record = &submissions[group.at[turn]].record;
         let device = match &group.cached {
             Some(cached) => &cached.device,
             None => return Ok(Judged::Rejected(error, Already::No)),
@@ -415,13 +421,12 @@ impl<L: GateLog> LogGate<L> {
         if !may_be_old {
             return Ok(Judged::Rejected(error, Already::No));
         }
-        let bytes = record.to_bytes();
-        for &at in &group.at[..turn] {
-            if let Some(Judged::Accepted(accepted)) = &judged[at]
-                && accepted.bytes == bytes
-            {
-                return Ok(Judged::Rejected(error, Already::InBatch(at)));
-            }
+        let behind = record.sequence.checked_sub(group.next_sequence).and_then(|n| usize::try_from(n).ok());
+        if let Some(&at) = behind.and_then(|n| group.accepted.get(n))
+            && let Some(Judged::Accepted(accepted)) = &judged[at]
+            && accepted.bytes == record.to_bytes()
+        {
+            return Ok(Judged::Rejected(error, Already::InBatch(at)));
         }
         let mut looked_at = 0;
         for (n, epoch) in device.epochs.iter().enumerate().rev() {
@@ -432,13 +437,13 @@ impl<L: GateLog> LogGate<L> {
             if looked_at == MAX_LOOKED_AT {
                 break;
             }
+            looked_at += 1;
             let seqno = record.sequence - epoch.first + 1;
             let stored = match self.read_stored(&device.device_id, epoch.number, epoch.first, seqno) {
                 Ok(stored) => stored,
                 Err(Failure { error: Error::NotFound(_), .. }) => continue,
                 Err(failure) => return Err(failure),
             };
-            looked_at += 1;
             if stored.record == *record {
                 let error =
                     IngestError::Duplicate { device_id: device.device_id.clone(), sequence: record.sequence };
@@ -473,7 +478,7 @@ impl<L: GateLog> LogGate<L> {
         for (place, group) in groups.iter().enumerate() {
             let Some(cached) = &group.cached else { continue };
             let mut stream = None;
-            for &at in &group.at {
+            for &at in &group.accepted {
                 let Some(Judged::Accepted(accepted)) = &judged[at] else { continue };
                 let submission = &submissions[at];
                 let stream =
@@ -562,7 +567,7 @@ impl<L: GateLog> LogGate<L> {
         self.refusals.apply(batch.refusals);
         for group in &mut groups {
             if let Some(mut cached) = group.cached.take() {
-                let last = group.at.iter().rev().find_map(|at| receipts.get(at));
+                let last = group.accepted.last().and_then(|at| receipts.get(at));
                 if let Some(last) = last {
                     (cached.chain_seqno, cached.chain_hash) = (last.seqno, last.entry_hash);
                 }

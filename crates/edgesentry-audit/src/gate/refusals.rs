@@ -305,6 +305,8 @@ mod tests {
         }
     }
 
+    const NONE: [u64; 0] = [];
+
     /// Refuses and gives the counts of the entries that this wrote.
     fn refuse(refusals: &mut Refusals, sources: &[&str], now_ms: u64) -> Vec<u64> {
         let refused =
@@ -325,12 +327,12 @@ mod tests {
         assert_eq!(refuse(&mut refusals, &["a", "a", "a"], 5000), [1]);
         assert_eq!(refuse(&mut refusals, &["a", "b"], 5999), [1]);
         assert!(refusals.is_pending());
-        assert_eq!(refuse(&mut refusals, &[], 5999), []);
+        assert_eq!(refuse(&mut refusals, &[], 5999), NONE);
         assert_eq!(refuse(&mut refusals, &[], 6000), [3]);
         assert!(!refusals.is_pending());
-        assert_eq!(refuse(&mut refusals, &["a"], 6500), [], "one entry per interval");
+        assert_eq!(refuse(&mut refusals, &["a"], 6500), NONE, "one entry per interval");
         assert_eq!(refuse(&mut refusals, &["a"], 7000), [2]);
-        assert_eq!(refuse(&mut refusals, &[], 9000), []);
+        assert_eq!(refuse(&mut refusals, &[], 9000), NONE);
         assert!(refusals.sources.is_empty(), "quiet sources are forgotten");
         assert_eq!(refuse(&mut refusals, &["a"], 9001), [1], "and begin anew");
     }

@@ -148,6 +148,8 @@ pub struct Around {
     pub log: Log,
     /// Runs before the next append.
     pub before: Option<Box<dyn FnOnce() + Send>>,
+    /// Runs before each append.
+    pub always: Option<Box<dyn FnMut() + Send>>,
     /// How many appends are done but answered `Unavailable`.
     pub lose: u32,
     /// How many appends are not done, with this error.
@@ -158,7 +160,7 @@ pub struct Around {
 
 impl Around {
     pub fn new(log: Log) -> Self {
-        Self { log, before: None, lose: 0, fail: Vec::new(), calls: 0 }
+        Self { log, before: None, always: None, lose: 0, fail: Vec::new(), calls: 0 }
     }
 }
 
@@ -167,6 +169,9 @@ impl GateLog for Around {
         self.calls += 1;
         if let Some(before) = self.before.take() {
             before();
+        }
+        if let Some(always) = &mut self.always {
+            always();
         }
         if let Some(error) = self.fail.pop() {
             return Err(error);

@@ -31,6 +31,25 @@ fn a_revocation_cannot_race_an_acceptance() {
     }
 }
 
+/// A device that keeps sending to another server does not hold up its revocation.
+#[test]
+fn a_revocation_waits_for_no_record() {
+    let store = Shared::new();
+    let mut a = gate_on(Around::new(store.log()), "a", 0);
+    let lift = Signer::new("lift", key(1));
+    lift.register(&mut a);
+    let (mut b, mut sender) = (gate(&store, "b"), lift.clone());
+    a.log_mut().always = Some(Box::new(move || {
+        let _ = b.submit(&sender.sign(b"x")).unwrap();
+    }));
+    a.add_key("lift", &key(2).verifying_key(), None, None).unwrap();
+    a.allow_versions("lift", &[1, 2]).unwrap();
+    a.revoke_key("lift", &key_id(&key(1).verifying_key())).unwrap();
+    a.revoke_device("lift").unwrap();
+    let report = a.audit_device("lift").unwrap();
+    assert_eq!((report.registry_entries, report.records), (5, 3));
+}
+
 #[test]
 fn a_duplicate_is_refused_whichever_server_it_meets() {
     let store = Shared::new();
@@ -267,4 +286,31 @@ fn calls_to_the_log_are_few() {
     let stranger = Signer::new("stranger", key(2));
     calls(&mut gate, &stranger.peek(b"x"), 1, "a look at the registry");
     assert!(gate.log_mut().head("registry/stranger").unwrap().is_none());
+}
+
+/// Behind a load balancer a device meets now this server, now that one: what the other stored costs four calls, and
+/// the registry is not read again.
+#[test]
+fn taking_turns_costs_little() {
+    let store = Shared::new();
+    let mut gates = [Around::new(store.log()), Around::new(store.log())].map(|log| gate_on(log, "main", 0));
+    let mut lift = Signer::new("lift", key(1));
+    lift.register(&mut gates[0]);
+    for _ in 0..10 {
+        gates[0].add_key("lift", &key(rand()).verifying_key(), None, None).unwrap();
+    }
+    for gate in &mut gates {
+        accept(gate, &lift.sign(b"x"));
+    }
+    for round in 0..6 {
+        let gate = &mut gates[round % 2];
+        let before = gate.log_mut().calls;
+        accept(gate, &lift.sign(b"x"));
+        assert_eq!(gate.log_mut().calls - before, 5, "two heads, an entry, its payload, the append");
+    }
+    assert_eq!((gates[0].overtaken(), gates[1].overtaken()), (0, 0));
+}
+
+fn rand() -> u64 {
+    getrandom::u64().unwrap()
 }
