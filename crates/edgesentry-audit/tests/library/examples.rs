@@ -1,1 +1,61 @@
-fn _x(){}
+//! The examples by their documented names, run one after the other.
+
+use std::path::Path;
+use std::process::Command;
+
+fn run(name: &str, folder: &Path) -> (bool, String) {
+    let output = Command::new(env!("CARGO"))
+        .args(["run", "--quiet", "--locked", "--package", "edgesentry-audit", "--example", name])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .env("TMPDIR", folder)
+        .output()
+        .unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8(text).unwrap())
+}
+
+#[test]
+fn the_examples_run_in_their_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let good = |name: &str, expected: &[&str]| {
+        let (success, output) = run(name, folder.path());
+        assert!(success, "{name}:\n{output}");
+        for line in expected {
+            assert!(output.contains(line), "{name} does not say {line:?}:\n{output}");
+        }
+        output
+    };
+    good(
+        "lift_inspection_flow",
+        &[
+            "accepted: sequence=3 object_ref=s3://bucket/lift-01/inspection-3.bin",
+            "rejected: payload hash mismatch for device=lift-01 sequence=2",
+            "operation: Rejected sequence=2",
+            "The stored chain and its signatures hold.",
+        ],
+    );
+
+    // Before the device has written anything, the others say whom to run first.
+    let (success, output) = run("edge_gateway", folder.path());
+    assert!(!success && output.contains("run the example `edge_device` first"), "{output}");
+    let (success, output) = run("cloud_backend", folder.path());
+    assert!(!success && output.contains("run the example `edge_device` first"), "{output}");
+
+    good("edge_device", &["signed sequence=3", "eds_records.json"]);
+    good("edge_gateway", &["eds_fwd_records.json"]);
+    let cloud = good(
+        "cloud_backend",
+        &[
+            "REJECTED sequence=1: source 203.0.113.9 is not allowed",
+            "ACCEPTED sequence=1: entry 1 of device/lift-01/1",
+            "REJECTED sequence=2: invalid signature for device=lift-01",
+            "REJECTED sequence=2: payload hash mismatch for device=lift-01 sequence=2",
+            "REJECTED sequence=1: duplicate record for device=lift-01 sequence=1",
+            "ACCEPTED sequence=3: entry 3 of device/lift-01/1",
+            "verified: 3 records",
+        ],
+    );
+    assert_eq!(cloud.matches("ACCEPTED").count(), 3, "{cloud}");
+    // Once more: a fresh store each time.
+    good("cloud_backend", &["verified: 3 records"]);
+}
