@@ -15,6 +15,7 @@ pub mod cbor;
 pub mod error;
 pub mod export;
 pub mod header;
+pub mod import;
 pub mod limits;
 pub mod model;
 mod native;

@@ -387,6 +387,12 @@ impl<S: SecureLogStore, E: Environment> NativeSecureLog<S, E> {
             self.contended -= 1;
             self.forget(drafts.iter().map(|draft| &draft.append));
         }
+        for head in expect.iter().filter(|head| head.seqno > 0) {
+            // What is expected holds, or the append fails whatever is remembered.
+            if let Some(known) = self.heads.get_mut(&head.stream_id) {
+                *known = head.clone();
+            }
+        }
         for attempt in 1.. {
             if self.is_enough(attempt, time_ms) {
                 break;
@@ -618,7 +624,7 @@ pub(super) struct CommittedRecords {
 }
 
 /// The object that points to a record.
-fn pointer(record: &Record, number: u64) -> Option<ObjectWrite> {
+pub(crate) fn pointer(record: &Record, number: u64) -> Option<ObjectWrite> {
     let (kind, key) = match record {
         Record::LogCreated { .. } => return None,
         Record::StreamCreated { stream_id, .. } => (ObjectKind::Stream, stream_id.clone()),

@@ -8,6 +8,7 @@ mod segment;
 mod tiles;
 mod verify;
 
+pub(crate) use append::pointer;
 pub(crate) use checkpoint::parse_trusted;
 pub use tiles::derive_tile;
 pub use verify::check_append;

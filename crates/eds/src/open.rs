@@ -1,0 +1,235 @@
+//! Opening a log: which stack, which store, which keys.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use clap::Args;
+use edgesentry_server::admin::{AdminClient, AdminError, socket_path};
+use secure_log_host::{Artifact, Guest, Hosted, Reach, Site, StorePath};
+use secure_log_keystore::DIR_VARIABLE;
+
+use crate::{stack, time};
+
+/// Where a remote store is.
+const RPC_URL: &str = "SECURE_LOG_RPC_URL";
+
+/// Which log a command works on.
+#[derive(Args, Debug, Clone)]
+pub(crate) struct StoreArgs {
+    /// What keeps the log: sqlite, file, remote, or a composed component (PATH.wasm)
+    #[arg(long, value_name = "STACK", default_value = "sqlite", help_heading = "Log")]
+    pub stack: String,
+
+    /// Where the log is kept: a path (options follow a `?`, such as lease-ms=N); for a remote stack the endpoint's URL
+    /// [default: audit.db (audit.jsonl for file) in $STATE_DIRECTORY or the working directory; SECURE_LOG_RPC_URL]
+    #[arg(long, value_name = "PATH", help_heading = "Log")]
+    pub store: Option<String>,
+
+    /// Directory of the keys that sign checkpoints [default: SECURE_LOG_KEYSTORE_DIR]
+    #[arg(long, value_name = "DIR", help_heading = "Log")]
+    pub keys: Option<PathBuf>,
+
+    /// How long to wait for another process that has the log open
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = time::parse_duration, help_heading = "Log")]
+    pub wait: Duration,
+}
+
+/// Which of a stack's two compositions is needed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// The log alone.
+    Log,
+    /// The log with the gate for records of devices.
+    Gate,
+}
+
+/// A log that can be opened.
+#[derive(Debug)]
+pub(crate) struct Place {
+    artifact: Artifact,
+    guest: Guest,
+    store: Option<StorePath>,
+    wait: Duration,
+    url: Option<String>,
+}
+
+/// An instance with the log open. The instance goes first, the lock last.
+pub(crate) struct Open {
+    log: Hosted,
+    _site: Site,
+}
+
+impl StoreArgs {
+    /// Finds the component and the store. The store need not be there yet.
+    pub fn place(&self, part: Part) -> Result<Place> {
+        let artifact = self.artifact(part)?;
+        let mut guest = Guest { env: environment(), ..Guest::default() };
+        let keys = self.keys.clone().map(PathBuf::into_os_string);
+        let keys = keys.or_else(|| std::env::var_os(DIR_VARIABLE)).filter(|dir| !dir.is_empty());
+        if let Some(dir) = keys {
+            let dir = canonical(Path::new(&dir), "the directory of keys")?;
+            guest.preopen(&dir.0, &dir.1);
+            guest.set_env(DIR_VARIABLE, dir.1);
+        }
+        let (mut store, mut url) = (None, None);
+        if artifact.reach() == Reach::Here {
+            store = Some(match &self.store {
+                Some(store) => StorePath::parse(store)?,
+                None => StorePath::file(&self.default_store())?,
+            });
+        } else {
+            if let Some(given) = &self.store {
+                guest.set_env(RPC_URL, given);
+            }
+            url = guest.env.iter().find(|(name, _)| name == RPC_URL).map(|(_, url)| url.clone());
+            if url.as_ref().is_none_or(String::is_empty) {
+                bail!("no endpoint is given: use --store URL, or {RPC_URL}");
+            }
+        }
+        Ok(Place { artifact, guest, store, wait: self.wait, url })
+    }
+
+    fn artifact(&self, part: Part) -> Result<Artifact> {
+        if let Some(path) =
+            Path::new(&self.stack).extension().is_some_and(|e| e == "wasm").then_some(&self.stack)
+        {
+            return Ok(Artifact::load_fastest(Path::new(path))?);
+        }
+        let short = self.stack.strip_prefix("secure-log-").unwrap_or(&self.stack);
+        let short = short.strip_prefix("edgesentry-").unwrap_or(short);
+        let short = short.strip_prefix("ingest-").unwrap_or(short);
+        let name = match part {
+            Part::Log => short.to_owned(),
+            Part::Gate => format!("ingest-{short}"),
+        };
+        let carried = stack::find(&name).with_context(|| {
+            let what = if part == Part::Gate { " with a gate" } else { "" };
+            format!(
+                "there is no stack {:?}{what}: use sqlite, remote{}, or the path of a composed component (.wasm)",
+                self.stack,
+                if part == Part::Gate { "" } else { ", file" }
+            )
+        })?;
+        Ok(Artifact::from_bytes(carried.name, carried.portable, carried.wide)?)
+    }
+
+    /// `audit.db` in the state directory of a service, or in the working directory.
+    fn default_store(&self) -> PathBuf {
+        let name = if self.stack.contains("file") { "audit.jsonl" } else { "audit.db" };
+        match std::env::var_os("STATE_DIRECTORY").filter(|dir| !dir.is_empty()) {
+            Some(dirs) => first_of(dirs).join(name),
+            None => PathBuf::from(name),
+        }
+    }
+}
+
+/// systemd puts several directories into one variable, with colons between them.
+fn first_of(dirs: OsString) -> PathBuf {
+    std::env::split_paths(&dirs).next().unwrap_or_default()
+}
+
+/// What of the environment components get to see.
+fn environment() -> Vec<(String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .filter(|(name, _)| name.starts_with("SECURE_LOG_"))
+        .collect()
+}
+
+/// A directory's real path, and that as text.
+pub(crate) fn canonical(dir: &Path, what: &str) -> Result<(PathBuf, String)> {
+    let path = dir.canonicalize().with_context(|| format!("{what}, {}, is not there", dir.display()))?;
+    if !path.is_dir() {
+        bail!("{what}, {}, is not a directory", dir.display());
+    }
+    let text = path.to_str().with_context(|| format!("{} is not UTF-8", path.display()))?.to_owned();
+    Ok((path, text))
+}
+
+impl Place {
+    pub fn artifact(&self) -> &Artifact {
+        &self.artifact
+    }
+
+    /// The store's file, if it is in one.
+    pub fn path(&self) -> Option<&Path> {
+        self.store.as_ref().and_then(StorePath::host_path)
+    }
+
+    /// Where the log is, in words.
+    pub fn shown(&self) -> String {
+        match (&self.store, &self.url) {
+            (Some(store), _) => store.host_config(),
+            (None, Some(url)) => url.clone(),
+            (None, None) => "the log".to_owned(),
+        }
+    }
+
+    /// Lets the component see a further directory.
+    pub fn also(&mut self, dir: &Path) -> Result<()> {
+        let (path, name) = canonical(dir, "the directory")?;
+        self.guest.preopen(path, name);
+        Ok(())
+    }
+
+    /// Whether there is something at the store's place. What is remote or in memory counts as there.
+    pub fn exists(&self) -> bool {
+        self.path().is_none_or(Path::exists)
+    }
+
+    /// Refuses to make a log where one was to be looked at.
+    pub fn must_exist(self) -> Result<Self> {
+        if self.exists() {
+            return Ok(self);
+        }
+        bail!("there is no log at {}: give its path with --store", self.shown())
+    }
+
+    /// The place under its lock.
+    pub fn site(&self) -> Result<Site> {
+        Ok(match &self.store {
+            Some(store) => Site::local(store, &self.guest, self.wait)?,
+            None => Site::remote(&self.guest),
+        })
+    }
+
+    /// An instance with the log open.
+    pub fn open(&self) -> Result<Open> {
+        let site = self.site()?;
+        let log = site.open(&self.artifact).with_context(|| format!("cannot open {}", self.shown()))?;
+        Ok(Open { log, _site: site })
+    }
+
+    /// The server that has the store open and takes the operator's calls, if there is one.
+    pub fn server(&self) -> Result<Option<AdminClient>> {
+        let Some(path) = self.path() else { return Ok(None) };
+        match AdminClient::connect(&socket_path(path)) {
+            Ok(client) => Ok(Some(client)),
+            Err(AdminError::NobodyThere(_)) => Ok(None),
+            Err(error) => Err(error).context("a server seems to have the store, and cannot be asked"),
+        }
+    }
+}
+
+impl Open {
+    /// Gives the store back.
+    pub fn close(mut self) -> Result<()> {
+        self.log.close().context("the log could not be closed in order")
+    }
+}
+
+impl std::ops::Deref for Open {
+    type Target = Hosted;
+
+    fn deref(&self) -> &Hosted {
+        &self.log
+    }
+}
+
+impl std::ops::DerefMut for Open {
+    fn deref_mut(&mut self) -> &mut Hosted {
+        &mut self.log
+    }
+}

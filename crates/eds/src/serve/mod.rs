@@ -1,0 +1,7 @@
+//! `serve`, `serve-tls`, `serve-mqtt`: a gate over a store, for records that arrive over the network.
+
+mod args;
+mod gate;
+mod run;
+
+pub(crate) use args::{ServeHttp, ServeMqtt, ServeTls};

@@ -1,0 +1,65 @@
+//! `eds keys`, and that nobody else can read what it writes.
+
+#![cfg(unix)]
+
+mod support;
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
+
+use support::Place;
+
+fn mode(path: &std::path::Path) -> u32 {
+    std::fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+#[test]
+fn keys_are_made_shown_and_rotated() {
+    let place = Place::new();
+    let made = place.ok(&["keys", "create", "audit", "--keys", "keys"]);
+    assert!(made.starts_with("-----BEGIN PUBLIC KEY-----\n"), "{made}");
+    assert_eq!((mode(&place.path("keys")), mode(&place.path("keys/audit.pem"))), (0o700, 0o600));
+    let refused = place.fails(&["keys", "create", "audit", "--keys", "keys"]);
+    assert!(refused.contains("never overwritten"), "{refused}");
+    let shown = place.ok(&["keys", "show", "audit", "--keys", "keys", "--origin", "example.com/audit"]);
+    assert!(shown.starts_with(&made), "{shown}");
+    assert!(shown.lines().last().unwrap().starts_with("example.com/audit+"), "{shown}");
+
+    let before = std::fs::read(place.path("keys/audit.pem")).unwrap();
+    let rotated = place.ok(&["keys", "rotate", "audit", "--keys", "keys"]);
+    assert_ne!(rotated, made);
+    assert_eq!(std::fs::read(place.path("keys/audit.retired-1.pem")).unwrap(), before);
+    assert_eq!(mode(&place.path("keys/audit.pem")), 0o600);
+    let list = place.json(&["keys", "list", "--keys", "keys"]);
+    let names: Vec<_> = list.as_array().unwrap().iter().map(|key| key["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["audit", "audit.retired-1"]);
+}
+
+#[test]
+fn every_algorithm_and_what_openssl_makes() {
+    let place = Place::new();
+    for alg in ["ed25519", "ecdsa-p256"] {
+        let made = place.json(&["keys", "create", alg, "--alg", alg, "--keys", "keys"]);
+        assert_eq!(made["algorithm"], alg);
+    }
+    let pem = place.path("openssl.pem");
+    let made = Command::new("openssl").args(["genpkey", "-algorithm", "ed25519", "-out"]).arg(&pem).status();
+    if !made.is_ok_and(|status| status.success()) {
+        eprintln!("no openssl here: its keys are not tried");
+        return;
+    }
+    let shown = place.ok(&["keys", "import", "theirs", "--from", "openssl.pem", "--keys", "keys"]);
+    let theirs = Command::new("openssl").args(["pkey", "-pubout", "-in"]).arg(&pem).output().unwrap();
+    assert_eq!(shown, String::from_utf8(theirs.stdout).unwrap());
+    assert_eq!(mode(&place.path("keys/theirs.pem")), 0o600);
+}
+
+#[test]
+fn what_is_no_key_is_named() {
+    let place = Place::new();
+    std::fs::write(place.path("x.pem"), "-----BEGIN CERTIFICATE-----\n").unwrap();
+    let refused = place.fails(&["keys", "import", "x", "--from", "x.pem", "--keys", "keys"]);
+    assert!(refused.contains("x.pem"), "{refused}");
+    assert!(place.fails(&["keys", "show", "none", "--keys", "keys"]).contains("none.pem"));
+    assert!(place.fails(&["keys", "list"]).contains("--keys"));
+}
