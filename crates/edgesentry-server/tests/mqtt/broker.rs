@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 use tempfile::TempDir;
 
 /// A broker with its configuration, data and certificates in a directory of its own. It ends with the value.
@@ -50,18 +50,18 @@ impl Broker {
             "user root\npersistence true\nlog_dest stderr\nlog_type all\nconnection_messages true\n",
         );
         config += &format!("persistence_location {}/\n", dir.path().display());
-        // Each change is written before the next packets are looked at.
-        config += "autosave_on_changes true\nautosave_interval 1\n";
+        // Every second.
+        config += "autosave_interval 1\n";
         config += "max_queued_messages 0\nmax_inflight_messages 500\n";
         config += setup.more;
         let port = free_port();
         config += &format!("\nlistener {port} 127.0.0.1\n");
         if setup.tls {
-            let authority = Authority::new();
+            let authority = Authority::new("Authority of the tests");
             authority.write(dir.path(), "ca");
             authority.issue(dir.path(), "server", setup.names);
             authority.issue(dir.path(), "client", &["eds"]);
-            Authority::new().write(dir.path(), "other-ca");
+            Authority::new("Another authority").write(dir.path(), "other-ca");
             config += &format!(
                 "cafile {}\ncertfile {}\nkeyfile {}\n",
                 path("ca.crt"),
@@ -165,9 +165,10 @@ struct Authority {
 }
 
 impl Authority {
-    fn new() -> Self {
+    fn new(name: &str) -> Self {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
         let pem = params.self_signed(&key).unwrap().pem();
@@ -180,8 +181,9 @@ impl Authority {
 
     fn issue(&self, dir: &Path, name: &str, names: &[&str]) {
         let key = KeyPair::generate().unwrap();
-        let params =
+        let mut params =
             CertificateParams::new(names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>()).unwrap();
+        params.distinguished_name.push(DnType::CommonName, name);
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         fs::write(dir.join(format!("{name}.crt")), certificate.pem()).unwrap();
         fs::write(dir.join(format!("{name}.key")), key.serialize_pem()).unwrap();

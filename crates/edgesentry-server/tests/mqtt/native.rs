@@ -1,9 +1,9 @@
 //! A gate over a SQLite file, owned by a thread that stores what waits in one transaction.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -51,6 +51,8 @@ pub struct Faults {
     /// Every so many submissions one fails; 0: none.
     pub every: AtomicU64,
     count: AtomicU64,
+    /// What is stored of this device does not hold.
+    pub corrupt: Mutex<Option<String>>,
 }
 
 impl Faults {
@@ -79,16 +81,29 @@ impl NativeGate {
     pub fn new(path: &Path, faults: Arc<Faults>) -> Self {
         let mut gate = open(path);
         let (jobs, waiting) = channel();
-        let thread = std::thread::spawn(move || work(&mut gate, &waiting));
+        let thread = {
+            let faults = Arc::clone(&faults);
+            std::thread::spawn(move || work(&mut gate, &waiting, &faults))
+        };
         Self { jobs: Some(jobs), thread: Some(thread), faults }
     }
 }
 
-fn work(gate: &mut Local, waiting: &Receiver<Job>) {
+fn work(gate: &mut Local, waiting: &Receiver<Job>, faults: &Faults) {
     while let Ok(first) = waiting.recv() {
         let jobs: Vec<Job> = std::iter::once(first).chain(waiting.try_iter().take(999)).collect();
         let (submissions, answers): (Vec<_>, Vec<_>) = jobs.into_iter().unzip();
-        match gate.submit_batch(&submissions) {
+        let corrupt = faults.corrupt.lock().unwrap().clone();
+        let hit = corrupt.filter(|id| submissions.iter().any(|s: &Submission| s.record.device_id == *id));
+        let verdicts = match hit {
+            // A batch fails as a whole.
+            Some(id) => {
+                let error = secure_log::Error::corrupt(format!("registry/{id}"), 1, "bent");
+                Err(Failure { part: Part::Registry, error })
+            }
+            None => gate.submit_batch(&submissions),
+        };
+        match verdicts {
             Ok(verdicts) => {
                 for (answer, verdict) in answers.into_iter().zip(verdicts) {
                     let _ = answer.send(Ok(verdict));

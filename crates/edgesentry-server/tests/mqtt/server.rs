@@ -58,13 +58,18 @@ impl Store {
         self.faults.every.store(n, Ordering::SeqCst);
     }
 
+    /// What is stored of this device does not hold from now on.
+    pub fn corrupt(&self, device: &str) {
+        *self.faults.corrupt.lock().unwrap() = Some(device.to_owned());
+    }
+
     /// Records 1 to `count` of a device are there, each once, with its payload and verified; nothing else is.
     pub fn assert_stored(&self, device: &str, count: u64) {
         let mut gate = native::open(&self.path);
         assert_eq!(gate.get(device).unwrap().unwrap().next_sequence, count + 1, "{device}");
         let report = gate.audit_device(device).unwrap();
         assert_eq!((report.epochs.len(), report.records), (1, count), "{device}");
-        for n in (1..=count).step_by(1 + count as usize / 100).chain([count]) {
+        for n in (1..=count).step_by(1 + count as usize / 100).chain((count > 0).then_some(count)) {
             let stored = gate.read_record(device, 1, n).unwrap();
             assert_eq!((stored.receipt.seqno, stored.record.sequence), (n, n));
             assert_eq!(stored.payload, payload(device, n), "payload {n} of {device}");
