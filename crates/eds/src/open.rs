@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use edgesentry_server::admin::{AdminClient, AdminError, socket_path};
 use secure_log_host::{Artifact, Guest, Hosted, Reach, Site, StorePath};
-use secure_log_keystore::DIR_VARIABLE;
+use secure_log_keystore::{DIR_VARIABLE, GENERATE_VARIABLE, key_file_name};
 
 use crate::{stack, time};
 
@@ -66,10 +66,8 @@ impl StoreArgs {
     pub fn place(&self, part: Part) -> Result<Place> {
         let artifact = self.artifact(part)?;
         let mut guest = Guest { env: environment(), ..Guest::default() };
-        let keys = self.keys.clone().map(PathBuf::into_os_string);
-        let keys = keys.or_else(|| std::env::var_os(DIR_VARIABLE)).filter(|dir| !dir.is_empty());
-        if let Some(dir) = keys {
-            let dir = canonical(Path::new(&dir), "the directory of keys")?;
+        if let Some(dir) = self.keys_dir() {
+            let dir = canonical(&dir, "the directory of keys")?;
             guest.preopen(&dir.0, &dir.1);
             guest.set_env(DIR_VARIABLE, dir.1);
         }
@@ -113,6 +111,28 @@ impl StoreArgs {
             )
         })?;
         Ok(Artifact::from_bytes(carried.name, carried.portable, carried.wide)?)
+    }
+
+    /// Refuses to sign with a key that is not there: without a directory of keys a component would make one that ends with
+    /// it, and a key that is missing would show at the first checkpoint, when nobody looks any more.
+    pub fn check_identity(&self, identity: &str) -> Result<()> {
+        let dir = self.keys_dir().with_context(|| {
+            format!("no keys are given: use --keys DIR, or {DIR_VARIABLE} (`eds keys create` makes one)")
+        })?;
+        let file = dir.join(key_file_name(identity)?);
+        let generates = std::env::var_os(GENERATE_VARIABLE).is_some_and(|value| value == "1");
+        if !generates && !file.is_file() {
+            bail!(
+                "there is no key {identity:?}: {} is not there (`eds keys create` makes one, `eds keys list` names those there are)",
+                file.display()
+            );
+        }
+        Ok(())
+    }
+
+    fn keys_dir(&self) -> Option<PathBuf> {
+        let from_env = || std::env::var_os(DIR_VARIABLE).map(PathBuf::from);
+        self.keys.clone().or_else(from_env).filter(|dir| !dir.as_os_str().is_empty())
     }
 
     /// `audit.db` in the state directory of a service, or in the working directory.
@@ -197,7 +217,13 @@ impl Place {
 
     /// An instance with the log open.
     pub fn open(&self) -> Result<Open> {
-        let site = self.site()?;
+        let site = self.site().map_err(|error| match self.server() {
+            Ok(Some(_)) => error.context(
+                "a server has the log open: `eds audit devices`, `export`, `verify-store` and `eds log backup` go through \
+                 it, and what `eds log backup` copied can be looked at with any command",
+            ),
+            _ => error,
+        })?;
         let log = site.open(&self.artifact).with_context(|| format!("cannot open {}", self.shown()))?;
         Ok(Open { log, _site: site })
     }

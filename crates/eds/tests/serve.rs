@@ -282,6 +282,8 @@ fn a_broken_start_says_what_to_do() {
         (&["serve", "--device", "lift-01"], "ID=PUBKEY_HEX"),
         (&["serve", "--addr", "192.0.2.1:1"], "cannot listen on 192.0.2.1:1"),
         (&["serve", "--allow-v1", "lift-09", "--addr", "127.0.0.1:0"], "lift-09"),
+        (&["serve", "--sign-with", "audit"], "eds keys create"),
+        (&["serve", "--sign-with", "audit", "--keys", "."], "there is no key"),
         (&["serve", "--stack", "file"], "no stack"),
         (
             &["serve-tls", "--tls-cert", "none.crt", "--tls-key", "none.key", "--addr", "127.0.0.1:0"],

@@ -1,6 +1,6 @@
 //! `segments` and `sign`.
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use clap::{Args, Subcommand};
 use secure_log_host::types::{Checkpoint, Page, QueryFilter};
 
@@ -75,12 +75,7 @@ pub(crate) struct Sign {
 
 impl Sign {
     pub fn run(self, out: Output) -> Result<()> {
-        if self.store.keys.is_none() && std::env::var_os(secure_log_keystore::DIR_VARIABLE).is_none() {
-            bail!(
-                "no keys are given: use --keys DIR, or {} (eds keys create makes one)",
-                secure_log_keystore::DIR_VARIABLE
-            );
-        }
+        self.store.check_identity(&self.identity)?;
         let checkpoint = with_log(&self.store, |log| match self.segment {
             Some(segment) => Ok(log.sign_segment(&self.identity, segment)?),
             None => seal(log, &self.identity),

@@ -47,10 +47,11 @@ pub(super) fn http(address: SocketAddr, args: HttpArgs, tls: Option<TlsSettings>
             builder = builder.tls(tls);
         }
         let server = builder.bind().await?;
+        // Before anybody is told that it is there, and may tell it to stop.
+        let stop = until_told_to_stop(server.handle())?;
         note(format_args!("listening on {scheme}://{}", server.local_addr()?));
         started.ready(&server)?;
-        let handle = server.handle();
-        server.serve(until_told_to_stop(handle)?).await;
+        server.serve(stop).await;
         Ok(())
     })
 }
@@ -138,6 +139,9 @@ fn run(args: &GateArgs, serve: impl AsyncFnOnce(&Started) -> Result<()>) -> Resu
     };
     let _logging = logging::init(form, std::io::stdout())?;
     raise_open_files();
+    if let Some(identity) = &args.sign_with {
+        args.store.check_identity(identity).with_context(|| format!("--sign-with {identity:?}"))?;
+    }
     let devices = args.devices.iter().map(|text| parse_device(text)).collect::<Result<Vec<_>>>()?;
     let mut place = args.store.place(Part::Gate)?;
     let mut copies = Vec::new();
@@ -191,27 +195,8 @@ fn start(place: &Place, args: &GateArgs, metrics: Arc<Metrics>) -> Result<LogOwn
         }),
         ..Settings::default()
     };
-    let owner = LogOwner::start(place.artifact(), place.site()?, settings, Events { metrics })
-        .with_context(|| format!("cannot open {}", place.shown()))?;
-    if let Some(identity) = &args.sign_with {
-        // A key that is not there would show at the first checkpoint, when nobody looks any more.
-        let identity = identity.clone();
-        let name = identity.clone();
-        let key = owner.call(move |log| {
-            // Before its first entry the log has no name that a key could be shown under.
-            if log.origin()?.is_some() { log.verifier_key(&identity).map(Some) } else { Ok(None) }
-        });
-        let key = key.wait().with_context(|| format!("--sign-with {name:?}"));
-        match key {
-            Ok(Some(key)) => tracing::info!(target: TARGET, verifier_key = key, "checkpoints are signed"),
-            Ok(None) => {}
-            Err(error) => {
-                let _ = owner.shutdown();
-                return Err(error);
-            }
-        }
-    }
-    Ok(owner)
+    LogOwner::start(place.artifact(), place.site()?, settings, Events { metrics })
+        .with_context(|| format!("cannot open {}", place.shown()))
 }
 
 async fn register(
