@@ -5,6 +5,9 @@
 //! a `status` ([`Answer::of`]). `docs/ingest-http.md` has the table. No text here repeats payload bytes, and none
 //! repeats more of a request than its device id.
 
+mod rates;
+mod settings;
+
 use std::fmt;
 use std::net::IpAddr;
 
@@ -16,6 +19,9 @@ use serde_path_to_error::Segment;
 use crate::error::IngestError;
 use crate::gate::{Failure, Outcome, Receipt, Submission, Verdict};
 use crate::record::{AuditRecord, MAX_DEVICE_ID};
+
+pub use rates::{Rate, Rates};
+pub use settings::{EndpointSettings, SettingsError};
 
 /// Where records are sent.
 pub const INGEST_PATH: &str = "/api/v1/ingest";

@@ -207,6 +207,21 @@ impl From<w::Event> for m::Event {
     }
 }
 
+impl From<m::Event> for w::Event {
+    fn from(e: m::Event) -> Self {
+        Self {
+            stream_id: e.stream_id,
+            event_type: e.event_type,
+            severity: e.severity.into(),
+            producer: e.producer,
+            payload: e.payload,
+            payload_encoding: e.payload_encoding,
+            object_ref: e.object_ref,
+            id: e.id,
+        }
+    }
+}
+
 impl From<m::AppendResult> for w::AppendResult {
     fn from(r: m::AppendResult) -> Self {
         Self { seqno: r.seqno, entry_hash: r.entry_hash.to_vec() }
@@ -292,6 +307,15 @@ impl TryFrom<w::EntryHeader> for Header {
 impl From<m::Entry> for w::Entry {
     fn from(e: m::Entry) -> Self {
         Self { header: e.header.into(), header_bytes: e.header_bytes, entry_hash: e.entry_hash.to_vec() }
+    }
+}
+
+impl TryFrom<w::Entry> for m::Entry {
+    type Error = Error;
+
+    fn try_from(e: w::Entry) -> Result<Self> {
+        let entry_hash = hash(&e.header.stream_id, e.header.seqno, &e.entry_hash)?;
+        Ok(Self { header: e.header.try_into()?, header_bytes: e.header_bytes, entry_hash })
     }
 }
 

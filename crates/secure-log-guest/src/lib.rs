@@ -3,14 +3,23 @@
 //! Bindings of every component world are generated here once. What a shell needs:
 //! [`export_core!`](crate::export_core), [`export_store!`](crate::export_store),
 //! [`export_keystore!`](crate::export_keystore), [`export_transport!`](crate::export_transport) and
-//! `export_endpoint!`, each of which turns Rust types into a component.
+//! `export_endpoint!`, each of which turns Rust types into a component. With the feature `gate` there are
+//! `export_gate!` and, with `http`, `export_ingest_endpoint!` beside them.
 
 mod convert;
 #[cfg(target_family = "wasm")]
 mod core_component;
 #[cfg(all(target_family = "wasm", feature = "http"))]
 pub mod endpoint;
+#[cfg(feature = "gate")]
+#[doc(hidden)]
+pub mod gate;
+#[cfg(all(target_family = "wasm", feature = "http"))]
+mod http;
 mod imported;
+#[cfg(all(target_family = "wasm", feature = "http", feature = "gate"))]
+#[doc(hidden)]
+pub mod ingest_endpoint;
 mod keystore_component;
 mod store_component;
 mod transport;
@@ -184,6 +193,16 @@ macro_rules! export_transport {
 macro_rules! export_endpoint {
     ($checks:ty) => {
         type EndpointShell = $crate::endpoint::Endpoint<$checks>;
+        $crate::wasip2::http::proxy::export!(EndpointShell with_types_in $crate::wasip2);
+    };
+}
+
+/// Makes an HTTP endpoint for the gate that is plugged in: a component that exports `wasi:http/incoming-handler`.
+#[cfg(all(target_family = "wasm", feature = "http", feature = "gate"))]
+#[macro_export]
+macro_rules! export_ingest_endpoint {
+    () => {
+        type EndpointShell = $crate::ingest_endpoint::IngestEndpoint;
         $crate::wasip2::http::proxy::export!(EndpointShell with_types_in $crate::wasip2);
     };
 }
