@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args as ClapArgs;
+use serde::Serialize;
 use serde_json::json;
-use wasmparser::{ComponentNameSectionReader, KnownCustom, Parser, Payload};
+use wasmparser::{Parser, Payload};
 
 use crate::carried::{CARRIED, Carried};
 use crate::files;
@@ -33,13 +34,42 @@ pub(crate) struct Args {
 /// What is in a component.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Contents {
-    /// Names of the components in it, in the order in which they stand there.
-    pub parts: Vec<String>,
+    /// The components in it that hold code, in the order in which they stand there. An artifact has no names of them;
+    /// what they export says what they are.
+    pub parts: Vec<PartInfo>,
     /// Names of its imports, sorted.
     pub imports: Vec<String>,
     /// Names of its exports, sorted.
     pub exports: Vec<String>,
 }
+
+/// A component in a component.
+#[derive(Debug, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct PartInfo {
+    /// What it is for.
+    pub role: &'static str,
+    /// Its size.
+    pub bytes: u64,
+    /// Names of its imports, sorted.
+    pub imports: Vec<String>,
+    /// Names of its exports, sorted.
+    pub exports: Vec<String>,
+    #[serde(skip)]
+    has_code: bool,
+}
+
+/// What a part is for, by the first of these that it exports.
+const ROLES: [(&str, &str); 9] = [
+    ("edgesentry:audit/ingest@", "gate"),
+    ("secure-log:log/log@", "core"),
+    ("secure-log:log/store@", "store"),
+    ("secure-log:log/transport@", "transport"),
+    ("keys:keystore/signer@", "keystore"),
+    ("pkcs11:token", "token"),
+    ("wasi:http/incoming-handler@", "endpoint"),
+    ("wasi:cli/environment@", "an empty environment"),
+    ("", "other"),
+];
 
 impl Args {
     pub fn run(self, out: Output) -> Result<()> {
@@ -75,9 +105,17 @@ impl Args {
                 "exports": contents.exports,
             }));
         }
-        for (what, names) in
-            [("parts", &contents.parts), ("imports", &contents.imports), ("exports", &contents.exports)]
-        {
+        out.line("parts:")?;
+        for part in &contents.parts {
+            out.line(format_args!("  {}, {} bytes", part.role, part.bytes))?;
+            for name in part.exports.iter().filter(|name| !name.starts_with("wasi:")) {
+                out.line(format_args!("    exports {name}"))?;
+            }
+            for name in &part.imports {
+                out.line(format_args!("    imports {name}"))?;
+            }
+        }
+        for (what, names) in [("imports", &contents.imports), ("exports", &contents.exports)] {
             out.line(format_args!("{what}:"))?;
             for name in names {
                 out.line(format_args!("  {name}"))?;
@@ -98,58 +136,52 @@ impl Contents {
         if !Parser::is_component(bytes) {
             bail!("it is not a WebAssembly component");
         }
+        // Components that are open, the outermost first; a module counts as one that is passed over.
+        let mut open = vec![Some(PartInfo::default())];
         let mut contents = Self::default();
-        let mut depth = 0_usize;
-        let mut components: u32 = 0;
-        let mut names = std::collections::BTreeMap::new();
         for payload in Parser::new(0).parse_all(bytes) {
-            match payload? {
-                Payload::ModuleSection { .. } => depth += 1,
-                Payload::ComponentSection { .. } => {
-                    if depth == 0 {
-                        names.insert(components, None);
-                        components += 1;
+            let payload = payload?;
+            match payload {
+                Payload::ModuleSection { .. } => {
+                    if let Some(Some(part)) = open.last_mut() {
+                        part.has_code = true;
                     }
-                    depth += 1;
+                    open.push(None);
                 }
-                Payload::End(_) => depth = depth.saturating_sub(1),
-                Payload::ComponentImportSection(imports) if depth == 0 => {
-                    for import in imports {
-                        contents.imports.push(import?.name.name.to_owned());
+                Payload::ComponentSection { unchecked_range, .. } => {
+                    let bytes = (unchecked_range.end - unchecked_range.start) as u64;
+                    open.push(Some(PartInfo { bytes, ..PartInfo::default() }));
+                }
+                Payload::ComponentImportSection(imports) => {
+                    if let Some(Some(part)) = open.last_mut() {
+                        for import in imports {
+                            part.imports.push(import?.name.name.to_owned());
+                        }
                     }
                 }
-                Payload::ComponentExportSection(exports) if depth == 0 => {
-                    for export in exports {
-                        contents.exports.push(export?.name.name.to_owned());
+                Payload::ComponentExportSection(exports) => {
+                    if let Some(Some(part)) = open.last_mut() {
+                        for export in exports {
+                            part.exports.push(export?.name.name.to_owned());
+                        }
                     }
                 }
-                Payload::CustomSection(section) if depth == 0 => {
-                    if let KnownCustom::ComponentName(reader) = section.as_known() {
-                        component_names(reader, &mut names);
+                Payload::End(_) => {
+                    let Some(Some(mut part)) = open.pop() else { continue };
+                    part.imports.sort();
+                    part.exports.sort();
+                    if open.is_empty() {
+                        (contents.imports, contents.exports) = (part.imports, part.exports);
+                    } else if part.has_code {
+                        let exports = |start: &str| part.exports.iter().any(|name| name.starts_with(start));
+                        part.role =
+                            ROLES.iter().find(|(start, _)| exports(start)).map_or("other", |(_, role)| role);
+                        contents.parts.push(part);
                     }
                 }
                 _ => {}
             }
         }
-        contents.parts = names
-            .into_iter()
-            .map(|(index, name)| name.unwrap_or_else(|| format!("component {index}, without a name")))
-            .collect();
-        contents.imports.sort();
-        contents.exports.sort();
         Ok(contents)
-    }
-}
-
-fn component_names(
-    reader: ComponentNameSectionReader<'_>,
-    names: &mut std::collections::BTreeMap<u32, Option<String>>,
-) {
-    for name in reader {
-        if let Ok(wasmparser::ComponentName::Components(map)) = name {
-            for naming in map.into_iter().flatten() {
-                names.insert(naming.index, Some(naming.name.to_owned()));
-            }
-        }
     }
 }

@@ -257,7 +257,12 @@ fn stacks_are_described() {
     };
     assert!(names("exports").iter().any(|n| n.starts_with("secure-log:log/log@")), "{stack}");
     assert!(names("imports").iter().any(|n| n.starts_with("wasi:filesystem/types@")), "{stack}");
-    assert!(names("parts").len() >= 3, "{stack}");
+    let roles: Vec<_> =
+        stack["parts"].as_array().unwrap().iter().map(|part| part["role"].as_str().unwrap()).collect();
+    for role in ["core", "store", "keystore"] {
+        assert_eq!(roles.iter().filter(|r| **r == role).count(), 1, "{role}: {roles:?}");
+    }
+    assert!(place.ok(&["stack", "ingest-sqlite"]).contains("  gate, "));
     std::fs::write(place.path("text.wasm"), "text").unwrap();
     assert!(place.fails(&["stack", "text.wasm"]).contains("not a WebAssembly component"));
 }

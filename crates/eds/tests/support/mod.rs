@@ -105,7 +105,9 @@ impl Place {
                 panic!("the server ended ({status}):\n{said}");
             }
             said.push_str(&line);
-            addr = line.trim().strip_prefix("listening on http://").map(|text| text.parse().unwrap());
+            // Without records over HTTP (MQTT), the address for metrics.
+            let at = ["listening on http://", "listening on https://", "health and metrics on http://"];
+            addr = at.iter().find_map(|at| line.trim().strip_prefix(at)).map(|text| text.parse().unwrap());
         }
         let rest = std::thread::spawn(move || {
             let mut rest = String::new();
