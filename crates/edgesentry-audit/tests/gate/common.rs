@@ -39,6 +39,8 @@ impl Environment for Machine {
 pub struct Shared {
     store: Arc<Mutex<SqliteSecureLogStore>>,
     tampered: Arc<Mutex<Option<(String, u64)>>>,
+    /// Appends that were tried.
+    pub appends: Arc<AtomicU64>,
 }
 
 impl Shared {
@@ -48,7 +50,7 @@ impl Shared {
 
     pub fn open(config: &str) -> Self {
         let store = SqliteSecureLogStore::open(config).unwrap();
-        Self { store: Arc::new(Mutex::new(store)), tampered: Arc::default() }
+        Self { store: Arc::new(Mutex::new(store)), tampered: Arc::default(), appends: Arc::default() }
     }
 
     fn store(&self) -> MutexGuard<'_, SqliteSecureLogStore> {
@@ -75,6 +77,7 @@ pub type Log = NativeSecureLog<Shared, Machine>;
 
 impl SecureLogStore for Shared {
     fn append(&mut self, a: &[StreamAppend], e: &[StreamHead], o: &[ObjectWrite]) -> Result<()> {
+        self.appends.fetch_add(1, Ordering::Relaxed);
         self.store().append(a, e, o)
     }
 

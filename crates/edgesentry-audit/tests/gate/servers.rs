@@ -1,5 +1,7 @@
 //! Several gates on one store, answers that get lost, restarts.
 
+use std::sync::atomic::Ordering;
+
 use edgesentry_audit::gate::{GateLog as _, LogGate, Outcome, Part, Registration};
 use edgesentry_audit::identity::key_id;
 use secure_log::Error;
@@ -293,7 +295,7 @@ fn calls_to_the_log_are_few() {
 #[test]
 fn taking_turns_costs_little() {
     let store = Shared::new();
-    let mut gates = [Around::new(store.log()), Around::new(store.log())].map(|log| gate_on(log, "main", 0));
+    let mut gates = ["a", "b"].map(|id| gate_on(Around::new(store.log()), id, 0));
     let mut lift = Signer::new("lift", key(1));
     lift.register(&mut gates[0]);
     for _ in 0..10 {
@@ -305,8 +307,10 @@ fn taking_turns_costs_little() {
     for round in 0..6 {
         let gate = &mut gates[round % 2];
         let before = gate.log_mut().calls;
+        let appends = store.appends.load(Ordering::Relaxed);
         accept(gate, &lift.sign(b"x"));
         assert_eq!(gate.log_mut().calls - before, 5, "two heads, an entry, its payload, the append");
+        assert_eq!(store.appends.load(Ordering::Relaxed) - appends, 1, "the log follows the expectation");
     }
     assert_eq!((gates[0].overtaken(), gates[1].overtaken()), (0, 0));
 }
