@@ -15,12 +15,12 @@ const CARRIED: [&str; 5] = [
 fn main() {
     let dist = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default()).join("../../dist");
     println!("cargo::rerun-if-changed=build.rs");
+    // All of it: builds with wide arithmetic may come later.
+    println!("cargo::rerun-if-changed={}", dist.display());
     let mut code = String::from("pub(crate) static CARRIED: &[Carried] = &[\n");
     for name in CARRIED {
         let portable = dist.join(format!("{name}.wasm"));
         let wide = dist.join("wide").join(format!("{name}.wasm"));
-        // A file that is not there counts as changed, so it is looked for again at the next build.
-        println!("cargo::rerun-if-changed={}", portable.display());
         if !portable.is_file() {
             println!(
                 "cargo::error=dist/{name}.wasm is not there, and this program carries it. Build it: \
@@ -29,7 +29,6 @@ fn main() {
             continue;
         }
         let wide = if wide.is_file() {
-            println!("cargo::rerun-if-changed={}", wide.display());
             format!("Some(include_bytes!({}))", literal(&wide))
         } else {
             "None".to_owned()

@@ -38,11 +38,8 @@ enum Command {
     /// Records of devices: make them, check them, receive them
     #[command(subcommand)]
     Audit(audit::Command),
-    /// Receive records over HTTP (the same as `eds audit serve`)
     Serve(serve::ServeHttp),
-    /// Receive records over HTTPS (the same as `eds audit serve-tls`)
     ServeTls(serve::ServeTls),
-    /// Receive records from an MQTT broker (the same as `eds audit serve-mqtt`)
     ServeMqtt(serve::ServeMqtt),
     /// The log itself: append, read, verify, sign, prove, copy
     #[command(subcommand)]
@@ -50,7 +47,6 @@ enum Command {
     /// Keys that sign checkpoints of a log
     #[command(subcommand)]
     Keys(keys::Command),
-    /// What is plugged into a composed component
     Stack(stack::Args),
     /// Print a completion script for a shell
     #[command(

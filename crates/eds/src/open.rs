@@ -15,7 +15,7 @@ use crate::{stack, time};
 /// Where a remote store is.
 const RPC_URL: &str = "SECURE_LOG_RPC_URL";
 
-/// Which log a command works on.
+// Which log a command works on.
 #[derive(Args, Debug, Clone)]
 pub(crate) struct StoreArgs {
     /// What keeps the log: sqlite, file, remote, or a composed component (PATH.wasm)

@@ -61,7 +61,7 @@ fn warn_if_open_to_others(path: &Path) {
 #[cfg(not(unix))]
 fn warn_if_open_to_others(_: &Path) {}
 
-/// Where a command takes a private key from.
+// Where a command takes a private key from.
 #[derive(Args, Debug)]
 pub(crate) struct PrivateKeyArgs {
     /// Private key, 64 hex digits. Other users can see it in the list of processes and shells keep it in their

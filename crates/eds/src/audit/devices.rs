@@ -80,7 +80,7 @@ impl GateArgs {
     }
 }
 
-/// A device and a key.
+// A device and a key.
 #[derive(Args, Debug)]
 struct DeviceAndKey {
     /// Device and public key (64 hex digits)

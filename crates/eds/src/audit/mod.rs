@@ -23,32 +23,20 @@ use crate::serve;
 
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
-    /// Make a key pair for a device or a publisher
     Keygen(key::Keygen),
-    /// Show the public key of a private key
     InspectKey(key::InspectKey),
-    /// Sign a record about a payload
     SignRecord(record::SignRecord),
-    /// Check the signature of one record
     VerifyRecord(record::VerifyRecord),
-    /// Check a chain of records
     VerifyChain(chain::VerifyChain),
-    /// Make the records of one lift inspection, to try things out with
     DemoLiftInspection(demo::DemoLiftInspection),
-    /// Give records to a gate over a local store, to try things out with
     DemoIngest(ingest::DemoIngest),
     /// The devices whose records a gate takes
     #[command(subcommand)]
     Devices(devices::Devices),
-    /// Write accepted records of a device to a file
     Export(export::Export),
-    /// Verify what is stored of devices
     VerifyStore(export::VerifyStore),
-    /// Receive records over HTTP
     Serve(serve::ServeHttp),
-    /// Receive records over HTTPS
     ServeTls(serve::ServeTls),
-    /// Receive records from an MQTT broker
     ServeMqtt(serve::ServeMqtt),
 }
 

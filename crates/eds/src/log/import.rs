@@ -51,7 +51,7 @@ impl Import {
             "{name:?} cannot be the name of an imported store"
         );
         let dir = files::directory_of(&self.store);
-        if let Some(there) = of_store(dir, name)?.first() {
+        if let Some(there) = of_store(dir, name).first() {
             bail!(
                 "{} is there already: an import makes a new log, so name another place",
                 dir.join(there).display()
@@ -88,11 +88,12 @@ impl Import {
         let mut log = NativeSecureLog::new(store, System, concat!("eds ", env!("CARGO_PKG_VERSION")))?;
         let checked = log.verify_checkpoint_chain(&self.trust)?;
         ensure!(
-            (checked.checkpoints, checked.streams, checked.segments)
-                <= (report.checkpoints, report.streams, report.segments)
-                && checked.checkpoints == report.checkpoints
-                && checked.streams == report.streams,
-            "the imported log does not have what the export has"
+            (checked.checkpoints, checked.streams) == (report.checkpoints, report.streams),
+            "the imported log has {} checkpoints and {} streams, the export {} and {}",
+            checked.checkpoints,
+            checked.streams,
+            report.checkpoints,
+            report.streams
         );
         let mut entries = 0;
         for stream in log.list_streams()? {
@@ -113,26 +114,18 @@ impl Import {
     }
 }
 
-/// Names in `dir` that belong to a store called `name`.
-fn of_store(dir: &Path, name: &str) -> Result<Vec<String>> {
-    let cannot = || format!("cannot read the directory {}", dir.display());
-    let mut found = Vec::new();
-    for entry in fs::read_dir(dir).with_context(cannot)? {
-        let file = entry.with_context(cannot)?.file_name();
-        let Some(file) = file.to_str() else { continue };
-        let rest = file.strip_prefix(name);
-        if rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '-'])) {
-            found.push(file.to_owned());
-        }
-    }
-    Ok(found)
+/// What the names of a store's files and directories have behind its own.
+const OF_STORE: [&str; 6] = ["-wal", "-shm", ".payloads", ".tiles", ".lease", ""];
+
+/// Names in `dir` that belong to a store called `name`, the store's own last.
+fn of_store(dir: &Path, name: &str) -> Vec<String> {
+    let names = OF_STORE.map(|suffix| format!("{name}{suffix}"));
+    names.into_iter().filter(|name| dir.join(name).symlink_metadata().is_ok()).collect()
 }
 
 /// Moves a finished store to its place, its main file last.
 fn settle(from: &Path, to: &Path, name: &str) -> Result<()> {
-    let mut parts = of_store(from, name)?;
-    parts.sort_by_key(|part| part == name);
-    for part in parts {
+    for part in of_store(from, name) {
         // The lease is made anew by whoever opens the store.
         if part.strip_prefix(name) == Some(".lease") {
             continue;

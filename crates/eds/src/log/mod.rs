@@ -17,36 +17,22 @@ use crate::output::Output;
 
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
-    /// The streams of a log
     Streams(read::Streams),
-    /// The last entry of a stream, or name, head and newest checkpoint of the log
     Head(read::Head),
-    /// Append events to a stream
     Append(append::Append),
-    /// Show an entry
     Read(read::Read),
-    /// Find entries
     Query(read::Query),
-    /// Show the last entries, and follow what comes
     Tail(read::Tail),
-    /// Check the whole log, or one stream
     Verify(verify::Verify),
     /// Closed segments of streams
     #[command(subcommand)]
     Segments(seal::Segments),
-    /// Close segments and sign a checkpoint over them
     Sign(seal::Sign),
-    /// Prove an entry up to the newest checkpoint
     Prove(proof::Prove),
-    /// Check such a proof, without the log
     VerifyProof(proof::VerifyProof),
-    /// Copy a log while it is consistent
     Backup(copies::Backup),
-    /// Write the whole log as text that anybody can verify
     Export(copies::Export),
-    /// Check an export, without the log
     VerifyExport(copies::VerifyExport),
-    /// Make a log from an export, with the same entries, hashes and checkpoints
     Import(import::Import),
 }
 

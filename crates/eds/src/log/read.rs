@@ -156,7 +156,7 @@ fn payload_of(log: &mut Open, entry: &Entry) -> Result<Option<Vec<u8>>> {
     }
 }
 
-/// Which entries.
+// Which entries.
 #[derive(Args, Debug)]
 struct FilterArgs {
     /// Only this stream

@@ -23,7 +23,7 @@ pub(crate) enum LogFormat {
     Text,
 }
 
-/// What every server has.
+// What every server has.
 #[derive(Args, Debug)]
 pub(crate) struct GateArgs {
     /// Register a device with its public key (64 hex digits); may be given several times. The same again changes
@@ -76,7 +76,7 @@ pub(crate) struct GateArgs {
     pub store: StoreArgs,
 }
 
-/// What servers for HTTP have.
+// What servers for HTTP have.
 #[derive(Args, Debug)]
 pub(crate) struct HttpArgs {
     /// Addresses and networks that may connect, with commas between them. Checked before TLS and before any signature
@@ -215,6 +215,9 @@ pub(crate) struct ServeMqtt {
     /// broker lets each device publish on its own topic only
     #[arg(long, value_name = "N")]
     identity_level: Option<usize>,
+    /// Addresses and networks that may ask for health and metrics at --metrics-addr, with commas between them
+    #[arg(long, value_name = "CIDR,…", default_value = "127.0.0.1", value_delimiter = ',')]
+    allowed_sources: Vec<String>,
     #[command(flatten)]
     gate: GateArgs,
 }
@@ -229,6 +232,6 @@ impl ServeMqtt {
         if self.tls || self.tls_ca_cert.is_some() || client_cert.is_some() {
             config.tls = Some(MqttTls { ca_cert: self.tls_ca_cert, client_cert });
         }
-        run::mqtt(config, self.gate)
+        run::mqtt(config, &self.allowed_sources, self.gate)
     }
 }

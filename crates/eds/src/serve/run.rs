@@ -57,11 +57,13 @@ pub(super) fn http(address: SocketAddr, args: HttpArgs, tls: Option<TlsSettings>
 }
 
 /// Serves records from a broker. A server for HTTP runs beside it, for the operator's calls, health and metrics; it takes
-/// records from nobody.
-pub(super) fn mqtt(config: MqttConfig, args: GateArgs) -> Result<()> {
+/// no records.
+pub(super) fn mqtt(config: MqttConfig, allowed_sources: &[String], args: GateArgs) -> Result<()> {
+    let policy = policy("--allowed-sources", allowed_sources)?;
     let device_rate = args.rate_limit_device.map(Rate::per_second);
     run(&args, async |started| {
-        let server = started.builder().bind().await?;
+        let no_records = Limits { body: 0, ..Limits::default() };
+        let server = started.builder().policy(policy).limits(no_records).bind().await?;
         let intake = Arc::new(Intake::new(started.gate.clone(), started.metrics.clone(), device_rate));
         let stop = tokio_stop(until_told_to_stop(server.handle())?);
         let (mut stopped, mut also_stopped) = (stop.clone(), stop);
