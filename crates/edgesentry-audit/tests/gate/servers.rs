@@ -318,3 +318,51 @@ fn taking_turns_costs_little() {
 fn rand() -> u64 {
     getrandom::u64().unwrap()
 }
+
+/// Two servers register at the same moment: the same, the same device with another key, the same key for another device.
+#[test]
+fn registrations_race() {
+    for (device, key_number, outcome) in
+        [("lift", 1, "already"), ("lift", 2, "add-key"), ("crane", 1, "serves another")]
+    {
+        let store = Shared::new();
+        let mut a = gate_on(Around::new(store.log()), "a", 0);
+        let mut b = gate(&store, "b");
+        a.register("other", &Registration::new(key(9).verifying_key())).unwrap();
+        b.get("lift").unwrap();
+        a.log_mut().before = Some(Box::new(move || {
+            b.register(device, &Registration::new(key(key_number).verifying_key())).unwrap();
+        }));
+        match a.register("lift", &Registration::new(key(1).verifying_key())) {
+            Ok(registered) => assert_eq!(format!("{registered:?}").to_lowercase(), outcome),
+            Err(failure) => {
+                assert!(matches!(failure.error, Error::Conflict(_)), "{failure}");
+                assert!(failure.to_string().contains(outcome), "{failure}");
+            }
+        }
+        assert_eq!(a.list_ids(0, 10).unwrap(), ["other", device]);
+        assert_eq!(a.get("lift").unwrap().is_some(), device == "lift");
+        assert_eq!(a.audit_device(device).unwrap().keys, 1);
+        verify(&mut store.log());
+    }
+}
+
+/// A stream that was closed for good stops its device, and nobody else.
+#[test]
+fn a_deprecated_stream() {
+    let store = Shared::new();
+    let mut gate = gate(&store, "main");
+    let (mut lift, mut crane) = (Signer::new("lift", key(1)), Signer::new("crane", key(2)));
+    for device in [&mut lift, &mut crane] {
+        device.register(&mut gate);
+        accept(&mut gate, &device.sign(b"x"));
+    }
+    secure_log::SecureLog::deprecate_stream(gate.log_mut(), "device/lift/1").unwrap();
+    let failure = gate.submit(&lift.peek(b"x")).unwrap_err();
+    assert_eq!(failure.part, Part::AuditLedger);
+    assert!(matches!(failure.error, Error::Denied(_)), "{failure}");
+    accept(&mut gate, &crane.sign(b"x"));
+    gate.open_epoch("lift", 1, &[7; 32]).unwrap();
+    (lift.next, lift.prev) = (1, [7; 32]);
+    accept(&mut gate, &lift.sign(b"x"));
+}
