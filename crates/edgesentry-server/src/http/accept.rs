@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use tokio::net::{TcpListener, TcpStream};
@@ -28,7 +28,6 @@ pub(crate) struct Door {
     pub(crate) tls: Option<Arc<Tls>>,
     #[cfg(feature = "transport-tls")]
     pub(crate) handshakes: Semaphore,
-    pub(crate) open: Arc<AtomicUsize>,
     pub(crate) tasks: TaskTracker,
     /// No further connections, and no further requests on those that there are.
     pub(crate) stop: CancellationToken,
@@ -67,12 +66,12 @@ impl Throttle {
 }
 
 /// Counts a connection for as long as it is there.
-struct Open(Arc<AtomicUsize>, Arc<App>);
+struct Open(Arc<App>);
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-        self.1.metrics.connection(false);
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
+        self.0.metrics.connection(false);
     }
 }
 
@@ -116,8 +115,8 @@ fn admit(mut stream: TcpStream, ip: IpAddr, door: &Arc<Door>, for_health: bool) 
         }
         return;
     }
-    if door.open.fetch_add(1, Ordering::Relaxed) >= app.limits.connections {
-        door.open.fetch_sub(1, Ordering::Relaxed);
+    if app.open.fetch_add(1, Ordering::Relaxed) >= app.limits.connections {
+        app.open.fetch_sub(1, Ordering::Relaxed);
         app.metrics.dropped(Dropped::TooMany);
         if door.refusals.allow() {
             tracing::warn!(target: TARGET, source = %ip, "too many connections");
@@ -125,7 +124,7 @@ fn admit(mut stream: TcpStream, ip: IpAddr, door: &Arc<Door>, for_health: bool) 
         return;
     }
     app.metrics.connection(true);
-    let open = Open(door.open.clone(), app.clone());
+    let open = Open(app.clone());
     // Answers are small and waited for.
     let _ = stream.set_nodelay(true);
     if plain {
@@ -173,7 +172,7 @@ async fn handshake(
         tokio_rustls::TlsAcceptor::from(tls.config()).accept(stream).await
     };
     let shaken = tokio::select! {
-        shaken = tokio::time::timeout(app.limits.head_time, Box::pin(shake)) => shaken,
+        shaken = tokio::time::timeout(app.patience(app.limits.head_time), Box::pin(shake)) => shaken,
         () = stop.cancelled() => return None,
     };
     let stream = match shaken {

@@ -21,7 +21,6 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use super::limits::Limits;
 use super::service::{self, App};
 use crate::metrics::Dropped;
 
@@ -75,10 +74,10 @@ impl Watch {
     }
 
     /// Whether it took too long over what it does. Requests that are being answered watch themselves.
-    fn overdue(&self, limits: &Limits) -> bool {
+    fn overdue(&self, app: &App) -> bool {
         let limit = match self.phase.load(Ordering::Relaxed) {
-            IDLE => limits.idle_time,
-            HEAD => limits.head_time,
+            IDLE => app.patience(app.limits.idle_time),
+            HEAD => app.patience(app.limits.head_time),
             _ => return false,
         };
         let since = Duration::from_millis(self.since_ms.load(Ordering::Relaxed));
@@ -154,7 +153,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let first = tokio::select! {
-        first = first_bytes(&mut io, &app.limits) => first,
+        first = first_bytes(&mut io, app.patience(app.limits.head_time)) => first,
         () = end.stop.cancelled() => return,
     };
     match first {
@@ -175,8 +174,8 @@ enum Ended {
 }
 
 /// The head of the first request, or as much of it as hyper should see. `None`: not a byte came in time.
-async fn first_bytes<S: AsyncRead + Unpin>(io: &mut S, limits: &Limits) -> Result<Option<BytesMut>, Ended> {
-    let deadline = Instant::now() + limits.head_time;
+async fn first_bytes<S: AsyncRead + Unpin>(io: &mut S, time: Duration) -> Result<Option<BytesMut>, Ended> {
+    let deadline = Instant::now() + time;
     let mut first = BytesMut::new();
     loop {
         first.reserve(512);
@@ -233,7 +232,7 @@ where
             return Poll::Ready(None);
         }
         while tick.as_mut().poll(cx).is_ready() {
-            if peer.watch.overdue(&app.limits) {
+            if peer.watch.overdue(&app) {
                 return Poll::Ready(None);
             }
             tick.as_mut().reset(Instant::now() + every);

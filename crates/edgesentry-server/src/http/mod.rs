@@ -211,6 +211,7 @@ impl ServerBuilder {
             own_health_address: health.is_some(),
             timeout_answer: service::raw(&service::timeout()),
             forbidden_answer: service::raw(&Answer::forbidden()),
+            open: AtomicUsize::new(0),
             kept: Kept::default(),
             ids: Ids::new(),
             limits: self.limits,
@@ -220,7 +221,6 @@ impl ServerBuilder {
             tls,
             #[cfg(feature = "transport-tls")]
             handshakes: tokio::sync::Semaphore::new(app.limits.handshakes),
-            open: Arc::new(AtomicUsize::new(0)),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
             cut: CancellationToken::new(),
@@ -318,13 +318,13 @@ impl Server {
         }
         shutdown.await;
         door.app.draining.store(true, Ordering::Relaxed);
-        tracing::info!(target: TARGET, connections = door.open.load(Ordering::Relaxed), "stopping");
+        tracing::info!(target: TARGET, connections = door.app.open.load(Ordering::Relaxed), "stopping");
         tokio::time::sleep(drain_notice).await;
         door.stop.cancel();
         while listeners.join_next().await.is_some() {}
         door.tasks.close();
         let drained = tokio::time::timeout(door.app.limits.drain_time, door.tasks.wait()).await;
-        let left = door.open.load(Ordering::Relaxed);
+        let left = door.app.open.load(Ordering::Relaxed);
         helpers.shutdown().await;
         if drained.is_err() {
             door.cut.cancel();

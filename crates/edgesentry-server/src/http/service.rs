@@ -2,7 +2,8 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use edgesentry_audit::NetworkPolicy;
@@ -43,6 +44,7 @@ pub(crate) struct App {
     pub(crate) policy: NetworkPolicy,
     pub(crate) proxies: NetworkPolicy,
     pub(crate) limits: Limits,
+    pub(crate) open: AtomicUsize,
     pub(crate) sources: Option<Rates>,
     pub(crate) draining: AtomicBool,
     pub(crate) own_health_address: bool,
@@ -50,6 +52,14 @@ pub(crate) struct App {
     pub(crate) forbidden_answer: Vec<u8>,
     pub(crate) kept: Kept,
     pub(crate) ids: Ids,
+}
+
+impl App {
+    /// A time that a client may take: less where connections run out, so that those who only hold them make room.
+    pub(crate) fn patience(&self, time: Duration) -> Duration {
+        let crowded = self.open.load(Ordering::Relaxed) > self.limits.connections / 4 * 3;
+        if crowded { time / 4 } else { time }
+    }
 }
 
 /// Ids of requests: a random part for the process, and a number.

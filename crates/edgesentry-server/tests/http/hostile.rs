@@ -211,3 +211,18 @@ fn unfinished_bodies_together_have_a_limit() {
     server.await_metric("edgesentry_connections", |n| n == 0.0);
     assert_eq!(server.http().post(&device.body(PAYLOAD)).status, 202);
 }
+
+#[test]
+fn where_connections_run_out_those_that_do_nothing_make_room_sooner() {
+    let idle_time = Duration::from_secs(12);
+    let limits = Limits { connections: 4, idle_time, head_time: Duration::from_secs(2), ..Limits::default() };
+    let server = TestServer::with(|builder| builder.limits(limits));
+    let begun = Instant::now();
+    let mut taken: Vec<_> = (0..4).map(|_| server.http()).collect();
+    for http in &mut taken {
+        assert_eq!(http.get("/healthz").status, 200);
+    }
+    server.await_metric("edgesentry_connections", |n| n < 4.0);
+    assert!(begun.elapsed() < idle_time / 2, "after {:?}", begun.elapsed());
+    assert_eq!(server.http().get("/healthz").status, 200);
+}
