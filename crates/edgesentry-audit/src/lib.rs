@@ -11,6 +11,7 @@
 //! | [`buffer`] | devices: records that wait for a connection |
 //! | [`network_policy`], [`ingest`] | receivers: who may connect, and a gate in memory with its stores |
 //! | [`gate`] | receivers: the gate over a log, for any number of servers |
+//! | [`http`] | receivers: records as HTTP requests, and answers |
 //! | [`update`] | signed software updates |
 //! | [`notarization`] | what the payload of an inference result says about where it comes from |
 

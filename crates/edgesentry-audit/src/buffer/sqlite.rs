@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
 
 use super::{BufferError, BufferStore, BufferedEntry};
 use crate::integrity::ChainAnchor;
@@ -44,10 +44,33 @@ fn failed(error: rusqlite::Error) -> BufferError {
     }
 }
 
+/// Makes the file for its owner alone: payloads are in it. SQLite gives its other files the same permissions.
+fn make_private(path: &Path) -> Result<(), BufferError> {
+    #[cfg(unix)]
+    if path != Path::new(":memory:") {
+        use std::os::unix::fs::OpenOptionsExt;
+        let made = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+        if let Err(error) = made
+            && error.kind() != std::io::ErrorKind::AlreadyExists
+        {
+            return Err(BufferError::Storage(format!("{}: {error}", path.display())));
+        }
+    }
+    #[cfg(not(unix))]
+    let _ = path;
+    Ok(())
+}
+
 impl SqliteBufferStore {
     /// Opens the buffer in this file and makes it if need be. `:memory:` is a buffer in memory.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, BufferError> {
-        let mut db = Connection::open(path).map_err(failed)?;
+        let path = path.as_ref();
+        make_private(path)?;
+        // No `SQLITE_OPEN_URI`: a path is a path.
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+            | OpenFlags::SQLITE_OPEN_CREATE
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let mut db = Connection::open_with_flags(path, flags).map_err(failed)?;
         Self::prepare(&mut db).map_err(failed)??;
         let len: i64 = db.query_row("SELECT count(*) FROM entries", [], |row| row.get(0)).map_err(failed)?;
         Ok(Self { db, len: usize::try_from(len).unwrap_or_default() })
@@ -163,5 +186,22 @@ impl BufferStore for SqliteBufferStore {
             sequence: u64::from_be_bytes(sequence),
             record_hash,
         }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn writes_are_synced_before_they_return() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SqliteBufferStore::open(folder.path().join("device.buffer")).unwrap();
+        let setting = |name| {
+            store.db.pragma_query_value(None, name, |row| row.get::<_, rusqlite::types::Value>(0)).unwrap()
+        };
+        assert_eq!(setting("journal_mode"), "wal".to_owned().into());
+        assert_eq!(setting("synchronous"), 2.into());
+        assert_eq!(setting("locking_mode"), "exclusive".to_owned().into());
     }
 }

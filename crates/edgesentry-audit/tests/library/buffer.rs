@@ -156,6 +156,27 @@ fn one_process_has_the_file_at_a_time() {
     assert!(SqliteBufferStore::open(&path).is_ok());
 }
 
+#[cfg(unix)]
+#[test]
+fn the_file_is_for_its_owner_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = SqliteBufferStore::open(folder.path().join("device.buffer")).unwrap();
+    let record = chain(DEVICE, &key(1), 1).remove(0);
+    store.push(&BufferedEntry { record, payload: payload(1) }).unwrap();
+    let modes: Vec<u32> = std::fs::read_dir(folder.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().metadata().unwrap().permissions().mode() & 0o777)
+        .collect();
+    assert!(modes.len() >= 2 && modes.iter().all(|mode| *mode == 0o600), "{modes:?}");
+}
+
+#[test]
+fn a_file_that_cannot_be_made_is_told_by_its_path() {
+    let error = SqliteBufferStore::open("/no/such/folder/device.buffer").unwrap_err();
+    assert!(error.to_string().contains("/no/such/folder/device.buffer"), "{error}");
+}
+
 #[test]
 fn other_files_are_refused_and_left_alone() {
     let folder = tempfile::tempdir().unwrap();
@@ -196,16 +217,4 @@ fn a_damaged_entry_is_told_and_not_sent() {
     let error = buffer.flush(&mut service_with_device()).unwrap_err();
     assert!(matches!(&error, FlushError::Buffer(BufferError::Corrupt { number: 1, .. })), "{error}");
     assert_eq!(buffer.len(), 2);
-}
-
-#[test]
-fn writes_are_synced_before_they_return() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("device.buffer");
-    let store = SqliteBufferStore::open(&path).unwrap();
-    // The settings of a connection are its own: what another one sees of them is the journal mode.
-    drop(store);
-    let db = rusqlite::Connection::open(&path).unwrap();
-    let mode: String = db.pragma_query_value(None, "journal_mode", |row| row.get(0)).unwrap();
-    assert_eq!(mode, "wal");
 }

@@ -2,14 +2,37 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::time::SystemTime;
+
+/// When the newest file under `folder` was written.
+fn newest(folder: &Path) -> SystemTime {
+    let times = std::fs::read_dir(folder).unwrap().map(|entry| {
+        let entry = entry.unwrap();
+        match entry.file_type().unwrap().is_dir() {
+            true => newest(&entry.path()),
+            false => entry.metadata().unwrap().modified().unwrap(),
+        }
+    });
+    times.max().unwrap_or(SystemTime::UNIX_EPOCH)
+}
+
+/// The example as `cargo test` has built it just now, if it has; otherwise `cargo run` builds it.
+fn command(name: &str) -> Command {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let tests = std::env::current_exe().unwrap();
+    let built = tests.ancestors().nth(2).unwrap().join("examples").join(name);
+    let sources = newest(&package.join("src")).max(newest(&package.join("examples")));
+    if built.metadata().and_then(|file| file.modified()).is_ok_and(|time| time > sources) {
+        return Command::new(built);
+    }
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["run", "--quiet", "--locked", "--package", "edgesentry-audit", "--example", name]);
+    cargo.current_dir(package);
+    cargo
+}
 
 fn run(name: &str, folder: &Path) -> (bool, String) {
-    let output = Command::new(env!("CARGO"))
-        .args(["run", "--quiet", "--locked", "--package", "edgesentry-audit", "--example", name])
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .env("TMPDIR", folder)
-        .output()
-        .unwrap();
+    let output = command(name).env("TMPDIR", folder).output().unwrap();
     let text = [output.stdout, output.stderr].concat();
     (output.status.success(), String::from_utf8(text).unwrap())
 }
