@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 pub use config::{Credentials, MqttConfig, PASSWORD, PASSWORD_FILE, USERNAME};
 #[cfg(feature = "transport-mqtt-tls")]
@@ -67,7 +67,7 @@ pub async fn serve_mqtt(
     let (stop, stopped) = watch::channel(false);
     let (link, events) = link::Link::new(&config, intake.metrics(), messages)?;
     let judge = judge::Judge::new(&config, Arc::clone(&intake), done, stopped.clone());
-    let judging = tokio::spawn(judge.run(inbox));
+    let mut judging = tokio::spawn(judge.run(inbox));
     let signal = async {
         shutdown.await;
         let _ = stop.send(true);
@@ -84,6 +84,10 @@ pub async fn serve_mqtt(
         () = signal => {}
         () = prune => {}
     }
-    judging.abort();
+    // It ends when nobody sends to it any more, unless it waits for a gate that does not answer.
+    if timeout(config.drain, &mut judging).await.is_err() {
+        judging.abort();
+        let _ = judging.await;
+    }
     Ok(())
 }

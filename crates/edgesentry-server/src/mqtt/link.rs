@@ -5,6 +5,7 @@
 //! acknowledged again after a reconnection, and may then use the same packet identifier for another message; so
 //! acknowledgements of an earlier connection are dropped, never sent.
 
+use std::collections::VecDeque;
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
@@ -25,8 +26,11 @@ use crate::Metrics;
 pub(super) const MAX_HELD: usize = 1024;
 /// Most bytes of them.
 const MAX_HELD_BYTES: usize = 32 << 20;
-/// Most replies that the broker has not acknowledged.
-const MAX_REPLIES: u16 = 1024;
+/// Most replies that the broker has not acknowledged. More wait here, not in the client: what waits there for room
+/// makes each of its steps slower the more there is.
+const MAX_REPLIES: u16 = 512;
+/// Most replies that wait for that.
+const MAX_WAITING: usize = 16_384;
 /// Requests to the connection that may wait.
 const REQUESTS: usize = 4096;
 /// A packet of any size is taken in, the largest that MQTT has: one that is too large is dropped with a log line,
@@ -53,6 +57,8 @@ pub(super) struct Link<'a> {
     acks: usize,
     /// Replies that the broker did not acknowledge.
     replies: usize,
+    /// Replies that were not yet given to the client: topic and body.
+    waiting: VecDeque<(String, String)>,
     /// A SUBSCRIBE waits for its SUBACK.
     subscribing: bool,
     stopping: bool,
@@ -80,7 +86,7 @@ impl<'a> Link<'a> {
         options.set_keep_alive(u16::try_from(config.keep_alive.as_secs()).unwrap_or(u16::MAX).max(5));
         options.set_ack_mode(AckMode::Manual);
         options.set_max_packet_size(MAX_INCOMING, MAX_OUTGOING);
-        options.set_inflight(MAX_REPLIES);
+        options.set_inflight(MAX_REPLIES * 2);
         options.set_max_request_batch(256);
         options.set_transport(transport(config)?);
         if let Some(credentials) = &config.credentials {
@@ -103,6 +109,7 @@ impl<'a> Link<'a> {
             held: (0, 0),
             acks: 0,
             replies: 0,
+            waiting: VecDeque::new(),
             subscribing: false,
             stopping: false,
             disconnecting: false,
@@ -190,7 +197,10 @@ impl<'a> Link<'a> {
     ) -> Woken {
         let mut poll = pin!(events.poll());
         loop {
-            if self.stopping && !self.disconnecting && self.held.0 + self.acks + self.replies == 0 {
+            if self.stopping
+                && !self.disconnecting
+                && self.held.0 + self.acks + self.replies + self.waiting.len() == 0
+            {
                 self.disconnecting = true;
                 if self.client.try_disconnect_with_timeout(Duration::from_secs(2)).is_err() {
                     return Woken::Broken("no room for DISCONNECT".into());
@@ -253,6 +263,7 @@ impl<'a> Link<'a> {
                         self.broken = Some(format!("no room for SUBSCRIBE: {error}"));
                     }
                 }
+                self.reply();
                 return Next::Up;
             }
             Event::Incoming(Incoming::SubAck(suback)) => {
@@ -266,7 +277,10 @@ impl<'a> Link<'a> {
                 }
             }
             Event::Incoming(Incoming::Publish(publish)) => self.take(publish),
-            Event::Incoming(Incoming::PubAck(_)) => self.replies = self.replies.saturating_sub(1),
+            Event::Incoming(Incoming::PubAck(_)) => {
+                self.replies = self.replies.saturating_sub(1);
+                self.reply();
+            }
             Event::Outgoing(Outgoing::PubAck(_)) => self.acks = self.acks.saturating_sub(1),
             Event::Outgoing(Outgoing::Disconnect) => return Next::Done,
             _ => {}
@@ -299,12 +313,12 @@ impl<'a> Link<'a> {
     fn settle(&mut self, settled: Settled) {
         self.held.0 -= 1;
         self.held.1 -= settled.ticket.bytes;
-        if let Some((topic, body)) = settled.reply {
-            match self.client.try_publish(topic.as_str(), body, PublishOptions::at_least_once()) {
-                Ok(()) => self.replies += 1,
-                Err(_) => {
-                    warn!(target: TARGET, topic = %topic, "MQTT reply not published: too many wait for the broker");
-                }
+        if let Some(reply) = settled.reply {
+            if self.waiting.len() < MAX_WAITING {
+                self.waiting.push_back(reply);
+                self.reply();
+            } else {
+                warn!(target: TARGET, topic = reply.0, "MQTT reply not published: too many wait for the broker");
             }
         }
         let Ticket { connection, pkid, acknowledge, .. } = settled.ticket;
@@ -312,6 +326,18 @@ impl<'a> Link<'a> {
             match self.client.try_manual_ack(ManualAck::PubAck(PubAck::new(pkid))) {
                 Ok(()) => self.acks += 1,
                 Err(error) => self.broken = Some(format!("no room for an acknowledgement: {error}")),
+            }
+        }
+    }
+
+    /// Gives the client as many replies as it should have.
+    fn reply(&mut self) {
+        while self.replies < usize::from(MAX_REPLIES)
+            && let Some((topic, body)) = self.waiting.pop_front()
+        {
+            match self.client.try_publish(topic.as_str(), body, PublishOptions::at_least_once()) {
+                Ok(()) => self.replies += 1,
+                Err(error) => warn!(target: TARGET, topic, error = %error, "MQTT reply not published"),
             }
         }
     }

@@ -103,7 +103,11 @@ impl MakeWriter<'_> for Lines {
 fn listen() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        tracing_subscriber::fmt().json().with_env_filter("info").with_writer(Lines).init();
+        tracing_subscriber::fmt()
+            .json()
+            .with_env_filter("warn,edgesentry_audit::transport=info,edgesentry_audit::ingest=error")
+            .with_writer(Lines)
+            .init();
     });
 }
 
