@@ -170,7 +170,8 @@ deny() {
 
 # --- composition by hand ------------------------------------------------------------------------------------
 
-# Runs every `wac plug` line of the documentation with the real wac, and compares with what our own tool composed.
+# Runs every `wac plug` and `wac compose` line of the documentation with the real wac, the latter on the .wac files that
+# stand there, and compares with what our own tool composed.
 documented_wac_commands() {
     local repo="$REPO_ROOT" dir compose line output artifact count=0
     compose="$(target_dir)/debug/secure-log-compose"
@@ -179,6 +180,10 @@ documented_wac_commands() {
     trap "rm -rf '$dir'" EXIT
     ln -s "$repo/dist" "$repo/wit" "$dir/"
     cd "$dir"
+    # A block of code that follows the line <!-- file: NAME -->.
+    awk '/^<!-- file: .* -->$/ { file = $3; next }
+        /^```/ { inside = file != "" && !inside; if (!inside) file = ""; next }
+        inside { print > file }' "$repo/docs/composition.md"
     wac --version
     while IFS= read -r line; do
         echo "\$ $line"
@@ -189,9 +194,9 @@ documented_wac_commands() {
         "$compose" show "$output" | tail -n +2 >found
         diff expected found || die "wac composed another outline of $output than our own tool"
         count=$((count + 1))
-    done < <(grep -E '^wac plug ' "$repo/docs/composition.md")
-    [ "$count" -eq "$(grep -c '^secure-log-.* = { socket' "$repo/stacks.toml")" ] ||
-        die "docs/composition.md has $count wac plug lines, stacks.toml another number of stacks"
+    done < <(grep -E '^wac (plug|compose) ' "$repo/docs/composition.md")
+    [ "$count" -eq "$(grep -cE '^(secure-log|edgesentry)-.* = { socket' "$repo/stacks.toml")" ] ||
+        die "docs/composition.md has $count wac lines, stacks.toml another number of stacks"
     echo "$count commands gave what dist/ holds"
 }
 

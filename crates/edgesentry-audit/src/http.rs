@@ -401,9 +401,10 @@ impl Answer {
         .with("retry-after", RETRY_AFTER)
     }
 
-    /// 503: `component` cannot do its work. Why is for whoever runs the gate, not for whoever sends.
+    /// 503: `component` cannot do its work. Why is for whoever runs the gate, not for whoever sends. Whether the record
+    /// was stored is not always known.
     pub fn unavailable(component: &str) -> Self {
-        let error = "the record could not be stored; nothing was accepted, send it again later";
+        let error = "the record could not be stored; send the same again later, it is stored once";
         let fault = Fault { status: "unavailable", field: "", component, error };
         Self { status: 503, header: None, body: json(&fault) }.with("retry-after", RETRY_AFTER)
     }
