@@ -65,3 +65,7 @@ pub use update::{
     PublisherError, SoftwareUpdate, UpdateVerificationEntry, UpdateVerificationLog, UpdateVerifier,
     UpdateVerifyDecision, UpdateVerifyError,
 };
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
