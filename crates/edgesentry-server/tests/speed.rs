@@ -30,7 +30,8 @@ fn records_against_healthz() {
     for round in 0..3 {
         let health = load(&server, &["--get", "/healthz", "--records", "100000"]);
         let seed = format!("round-{round}");
-        let records = load(&server, &["--records", "30000", "--seed", &seed, "--admin", socket.to_str().unwrap()]);
+        let records =
+            load(&server, &["--records", "30000", "--seed", &seed, "--admin", socket.to_str().unwrap()]);
         let of = |result: &Value, name: &str| result[name].as_f64().unwrap();
         let ratio = of(&records, "per_second") / of(&health, "per_second");
         println!(

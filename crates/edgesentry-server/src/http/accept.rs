@@ -2,8 +2,8 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -18,8 +18,6 @@ use crate::metrics::Dropped;
 
 /// Refused plain connections that are given an answer at once; further ones are just closed.
 const ANSWERED: usize = 256;
-/// Refused connections that are logged each second.
-const LOGGED: u64 = 20;
 
 /// What all listeners of a server share.
 pub(crate) struct Door {
@@ -34,7 +32,6 @@ pub(crate) struct Door {
     /// Nothing more at all.
     pub(crate) cut: CancellationToken,
     pub(crate) answering: Arc<Semaphore>,
-    pub(crate) refusals: Throttle,
 }
 
 impl Door {
@@ -45,23 +42,6 @@ impl Door {
     /// A token for each connection: they are asked at every step, and one for all would be fought for.
     fn end(&self) -> End {
         End { stop: self.stop.child_token(), cut: self.cut.clone() }
-    }
-}
-
-/// Keeps a flood out of the log.
-#[derive(Default)]
-pub(crate) struct Throttle {
-    second: AtomicU64,
-    count: AtomicU64,
-}
-
-impl Throttle {
-    fn allow(&self) -> bool {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |t| t.as_secs());
-        if self.second.swap(now, Ordering::Relaxed) != now {
-            self.count.store(0, Ordering::Relaxed);
-        }
-        self.count.fetch_add(1, Ordering::Relaxed) < LOGGED
     }
 }
 
@@ -102,7 +82,7 @@ fn admit(mut stream: TcpStream, ip: IpAddr, door: &Arc<Door>, for_health: bool) 
     let plain = true;
     if !proxy && app.policy.check(ip).is_err() {
         app.metrics.dropped(Dropped::NotAllowed);
-        if door.refusals.allow() {
+        if app.refusals.allow() {
             tracing::warn!(target: TARGET, source = %ip, "source not allowed");
         }
         if plain && let Ok(permit) = door.answering.clone().try_acquire_owned() {
@@ -118,7 +98,7 @@ fn admit(mut stream: TcpStream, ip: IpAddr, door: &Arc<Door>, for_health: bool) 
     if app.open.fetch_add(1, Ordering::Relaxed) >= app.limits.connections {
         app.open.fetch_sub(1, Ordering::Relaxed);
         app.metrics.dropped(Dropped::TooMany);
-        if door.refusals.allow() {
+        if app.refusals.allow() {
             tracing::warn!(target: TARGET, source = %ip, "too many connections");
         }
         return;
@@ -161,7 +141,7 @@ async fn handshake(
     let app = &door.app;
     let refused = |error: &dyn std::fmt::Display| {
         app.metrics.dropped(Dropped::Handshake);
-        if door.refusals.allow() {
+        if app.refusals.allow() {
             tracing::warn!(target: "edgesentry_audit::transport::tls", source = %ip, %error, "no TLS");
         }
     };

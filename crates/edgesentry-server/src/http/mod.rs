@@ -6,6 +6,7 @@ mod connection;
 mod forwarded;
 mod limits;
 mod service;
+mod throttle;
 #[cfg(feature = "transport-tls")]
 mod tls;
 
@@ -23,11 +24,12 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use self::accept::{Door, Throttle};
+use self::accept::Door;
 use self::body::Kept;
 pub use self::limits::{Limits, raise_open_files};
 use self::service::{App, Ids, TARGET};
 pub use self::service::{METRICS_PATH, READY_PATH};
+use self::throttle::Throttle;
 #[cfg(feature = "transport-tls")]
 pub use self::tls::{ClientCerts, DEVICE_URN, Tls, TlsError, TlsSettings, client_identity};
 use crate::admin::{AdminSocket, Control};
@@ -213,6 +215,7 @@ impl ServerBuilder {
             forbidden_answer: service::raw(&Answer::forbidden()),
             open: AtomicUsize::new(0),
             kept: Kept::default(),
+            refusals: Throttle::default(),
             ids: Ids::new(),
             limits: self.limits,
         });
@@ -225,7 +228,6 @@ impl ServerBuilder {
             stop: CancellationToken::new(),
             cut: CancellationToken::new(),
             answering: Door::answering(),
-            refusals: Throttle::default(),
             app,
         });
         Ok(Server { listener, health, admin, door, handle, drain_notice: self.drain_notice })

@@ -10,15 +10,14 @@ use edgesentry_audit::NetworkPolicy;
 use edgesentry_audit::http::{Admission, Answer, Head, admit, parse_request};
 use http_body_util::Full;
 use hyper::body::{Body, Incoming};
-use hyper::header::{
-    CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HeaderName, HeaderValue,
-};
+use hyper::header::{CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, EXPECT, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 
 use super::body::{BodyError, Kept, collect, discard};
 use super::connection::Peer;
 use super::forwarded;
 use super::limits::Limits;
+use super::throttle::Throttle;
 use crate::gate::GateError;
 use crate::intake::{Intake, IntakeError};
 use crate::metrics::{self, Metrics};
@@ -51,6 +50,7 @@ pub(crate) struct App {
     pub(crate) timeout_answer: Vec<u8>,
     pub(crate) forbidden_answer: Vec<u8>,
     pub(crate) kept: Kept,
+    pub(crate) refusals: Throttle,
     pub(crate) ids: Ids,
 }
 
@@ -130,7 +130,7 @@ pub(crate) async fn answer(app: &App, peer: &Peer, request: Request<Incoming>) -
     app.metrics.response(answer.status);
     if answer.status >= 400 && answer.status != 422 {
         let (source, status) = (peer.text.as_str(), answer.status);
-        tracing::info!(target: TARGET, request_id = id, source, status, "request refused");
+        tracing::debug!(target: TARGET, request_id = id, source, status, "request refused");
     }
     let mut response = Response::new(Full::new(Bytes::from(answer.body)));
     *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -166,7 +166,9 @@ async fn reply(app: &App, peer: &Peer, request: Request<Incoming>, id: &str) -> 
             Some(client) => client,
             None => {
                 let client = client.map_or_else(|| "unknown".to_owned(), |ip| ip.to_string());
-                tracing::warn!(target: TARGET, request_id = id, source = client, proxy = peer.text, "source not allowed");
+                if app.refusals.allow() {
+                    tracing::warn!(target: TARGET, request_id = id, source = client, proxy = peer.text, "source not allowed");
+                }
                 return refuse(app, request, Answer::forbidden()).await;
             }
         }
@@ -241,7 +243,6 @@ async fn ingest(app: &App, peer: &Peer, client: IpAddr, request: Request<Incomin
         app.metrics.limited("source");
         return refuse(app, request, Answer::too_many("source")).await;
     }
-    let announced = request.headers().contains_key(CONTENT_LENGTH);
     let collected = match collect(request.into_body(), &app.limits, &app.kept).await {
         Ok(collected) => collected,
         Err(error) => {
@@ -257,7 +258,7 @@ async fn ingest(app: &App, peer: &Peer, client: IpAddr, request: Request<Incomin
     let mut submission = match parse_request(&collected.bytes) {
         Ok(submission) => submission,
         Err(bad) => {
-            tracing::info!(target: TARGET, request_id = id, source = peer.text, error = %bad, announced, "not a record");
+            tracing::info!(target: TARGET, request_id = id, source = peer.text, error = %bad, "not a record");
             return Answer::bad_request(&bad).into();
         }
     };
