@@ -2,7 +2,8 @@
 //!
 //! What is killed is the process: whether a power cut loses more is up to SQLite (`synchronous=FULL`) and the disk.
 
-use std::io::{BufRead, BufReader, Write};
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -37,19 +38,20 @@ fn device(folder: &Path) -> ! {
 
 /// Keeps what it takes in a file, and takes the next record only.
 struct Server {
-    file: std::fs::File,
+    file: File,
     records: Vec<AuditRecord>,
 }
 
 impl Server {
     fn open(folder: &Path) -> Self {
-        let path = folder.join("server");
-        let mut text = std::fs::read_to_string(&path).unwrap_or_default();
+        let mut file =
+            OpenOptions::new().create(true).append(true).read(true).open(folder.join("server")).unwrap();
+        let mut text = String::new();
+        file.read_to_string(&mut text).unwrap();
         // A line that was cut by the kill was not taken.
         text.truncate(text.rfind('\n').map_or(0, |end| end + 1));
-        std::fs::write(&path, &text).unwrap();
+        file.set_len(text.len() as u64).unwrap();
         let records = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        let file = std::fs::OpenOptions::new().append(true).open(&path).unwrap();
         Self { file, records }
     }
 
