@@ -1,6 +1,7 @@
 //! The MQTT transport with real mosquittos, and a gate over a real store.
 
 #![cfg(all(feature = "transport-mqtt", feature = "transport-mqtt-tls"))]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed expectation ends the test")]
 
 #[path = "mqtt/broker.rs"]
 mod broker;

@@ -68,7 +68,7 @@ struct Judged {
 }
 
 enum Answered {
-    Verdict(Verdict),
+    Verdict(Box<Verdict>),
     /// What is stored of its device does not hold: it is not stored however often it comes.
     Unusable,
 }
@@ -192,7 +192,7 @@ impl Judge {
                     if refused && behind.contains(&verdict.device_id) {
                         open.push(i);
                     } else {
-                        window[i].answer = Some(Answered::Verdict(verdict));
+                        window[i].answer = Some(Answered::Verdict(Box::new(verdict)));
                     }
                 }
                 Err(error) => {
@@ -230,7 +230,7 @@ impl Judge {
                         );
                     }
                 }
-                Answer::of(&Ok(verdict.clone())).body
+                Answer::of(&Ok(Verdict::clone(verdict))).body
             }
             Answered::Unusable => {
                 self.intake.metrics().mqtt_message("error");

@@ -117,7 +117,7 @@ pub fn config(broker: &Broker, topic: &str) -> MqttConfig {
     config.port = broker.port;
     config.backoff = (Duration::from_millis(20), Duration::from_millis(500));
     let ca = broker.file("ca.crt");
-    config.tls = ca.exists().then(|| MqttTls { ca_cert: Some(ca), client_cert: None });
+    config.tls = ca.exists().then_some(MqttTls { ca_cert: Some(ca), client_cert: None });
     config
 }
 
