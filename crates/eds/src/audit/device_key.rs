@@ -138,8 +138,9 @@ pub(crate) struct PublicKeys(Vec<(Option<String>, VerifyingKey)>);
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum KeysFile {
-    Pair(PublicHalf),
+    // Before the others: a list of one would pass for a struct of one field.
     List(Vec<String>),
+    Pair(PublicHalf),
     ByDevice(std::collections::BTreeMap<String, OneOrMore>),
 }
 

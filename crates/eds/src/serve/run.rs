@@ -148,7 +148,10 @@ fn run(args: &GateArgs, serve: impl AsyncFnOnce(&Started) -> Result<()>) -> Resu
     let mut place = args.store.place(Part::Gate)?;
     let mut copies = Vec::new();
     if let Some(path) = place.path() {
-        copies.push(canonical(crate::files::directory_of(path), "the directory of the store")?.0);
+        let dir = canonical(crate::files::directory_of(path), "the directory of the store")?.0;
+        // Under its whole name too: that is how copies are asked for.
+        place.also(&dir)?;
+        copies.push(dir);
     }
     if let Some(dir) = &args.backup_dir {
         place.also(dir)?;
