@@ -436,11 +436,14 @@ async fn stopping_settles_what_was_taken_and_leaves_the_rest_with_the_broker() {
         assert!(stopping.elapsed() < Duration::from_secs(3), "stopping took {:?}", stopping.elapsed());
         let text = metrics.encode();
         accepted += server::metric_of(&text, "edgesentry_ingest_accepted_total");
-        assert_eq!(
-            server::metric_of(&text, "edgesentry_mqtt_messages_total{result=\"rejected\"}"),
-            0,
-            "sent twice"
-        );
+        let again = server::metric_of(&text, "edgesentry_mqtt_messages_total{result=\"rejected\"}");
+        let connections = broker
+            .log()
+            .lines()
+            .filter(|line| line.contains("connected from"))
+            .collect::<Vec<_>>()
+            .join("\n");
+        assert_eq!(again, 0, "sent twice: {text}\n{connections}");
         rounds += 1;
         server = Server::start(config(&broker, "edgesentry/ingest"), &store).await;
     }

@@ -62,9 +62,20 @@ pub(super) struct Link<'a> {
     /// A SUBSCRIBE waits for its SUBACK.
     subscribing: bool,
     stopping: bool,
-    disconnecting: bool,
+    farewell: Farewell,
     /// Something that only a new connection mends.
     broken: Option<String>,
+}
+
+/// How far an orderly end is. Closing a connection on which more messages come in makes the system throw away what the
+/// other side has not read: the acknowledgements. So the broker is asked something first, the subscription that it has;
+/// when it answers it has read what came before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Farewell {
+    None,
+    Asked,
+    Heard,
+    Leaving,
 }
 
 /// What woke the owner of the connection.
@@ -112,7 +123,7 @@ impl<'a> Link<'a> {
             waiting: VecDeque::new(),
             subscribing: false,
             stopping: false,
-            disconnecting: false,
+            farewell: Farewell::None,
             broken: None,
         };
         Ok((link, events))
@@ -153,7 +164,7 @@ impl<'a> Link<'a> {
                         }
                         continue;
                     }
-                    Err(_) if self.disconnecting => return,
+                    Err(_) if self.farewell == Farewell::Leaving => return,
                     Err(error) => error.to_string(),
                 },
             };
@@ -197,13 +208,21 @@ impl<'a> Link<'a> {
     ) -> Woken {
         let mut poll = pin!(events.poll());
         loop {
-            if self.stopping
-                && !self.disconnecting
-                && self.held.0 + self.acks + self.replies + self.waiting.len() == 0
-            {
-                self.disconnecting = true;
-                if self.client.try_disconnect_with_timeout(Duration::from_secs(2)).is_err() {
-                    return Woken::Broken("no room for DISCONNECT".into());
+            if self.stopping && self.held.0 + self.acks + self.replies + self.waiting.len() == 0 {
+                match self.farewell {
+                    Farewell::None => {
+                        self.farewell = Farewell::Asked;
+                        if self.client.try_subscribe(self.config.topic.as_str(), QoS::AtLeastOnce).is_err() {
+                            return Woken::Broken("no room for SUBSCRIBE".into());
+                        }
+                    }
+                    Farewell::Heard => {
+                        self.farewell = Farewell::Leaving;
+                        if self.client.try_disconnect_with_timeout(Duration::from_secs(2)).is_err() {
+                            return Woken::Broken("no room for DISCONNECT".into());
+                        }
+                    }
+                    Farewell::Asked | Farewell::Leaving => {}
                 }
             }
             tokio::select! {
@@ -268,6 +287,9 @@ impl<'a> Link<'a> {
             }
             Event::Incoming(Incoming::SubAck(suback)) => {
                 self.subscribing = false;
+                if self.farewell == Farewell::Asked {
+                    self.farewell = Farewell::Heard;
+                }
                 if suback.return_codes.iter().any(|code| matches!(code, SubscribeReasonCode::Failure)) {
                     self.broken =
                         Some(format!("the broker refused the subscription to {}", self.config.topic));

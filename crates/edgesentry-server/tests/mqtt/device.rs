@@ -95,7 +95,7 @@ impl Peer {
         let mut options = MqttOptions::new(id, ("127.0.0.1", reach.port));
         options
             .set_clean_session(false)
-            .set_keep_alive(5)
+            .set_keep_alive(60)
             .set_max_packet_size(1 << 20, 32 << 20)
             .set_inflight(1000);
         options.set_max_request_batch(64);
