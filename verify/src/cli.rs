@@ -71,7 +71,7 @@ pub struct Args {
     #[arg(long, requires = "bench")]
     pub quick: bool,
 
-    /// Measure only this part of --bench: append, verify, scale, sign or remote
+    /// Measure only this part of --bench: append, verify, scale, sign, remote or ingest
     #[arg(long, requires = "bench", value_name = "PART", value_parser = crate::bench::PARTS.map(|(name, _)| name))]
     pub part: Option<String>,
 

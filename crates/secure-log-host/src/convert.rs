@@ -5,13 +5,14 @@ use std::borrow::Cow;
 use ed25519_dalek::VerifyingKey;
 use edgesentry_audit::gate as m;
 use edgesentry_audit::record::{HASH_ALG, SIG_ALG};
-use edgesentry_audit::{AuditRecord, IngestError, Provenance};
+use edgesentry_audit::{AuditRecord, IngestError, Provenance, SoftwareUpdate, UpdateVerifyError};
 use secure_log::Error;
 use secure_log::error::{Conflict, Corruption, InvalidArgument, Missing, Rollback};
 use secure_log::model::StreamHead;
 
 use crate::bindings::core::secure_log::log::types::LogError;
 use crate::bindings::gate::edgesentry::audit::types as w;
+use crate::bindings::gate::exports::edgesentry::audit::update::UpdateOutcome;
 
 type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -246,4 +247,39 @@ impl From<w::Registered> for m::Registered {
             w::Registered::Revoked => Self::Revoked,
         }
     }
+}
+
+pub(crate) fn software_update(update: &SoftwareUpdate) -> w::SoftwareUpdate<'_> {
+    w::SoftwareUpdate {
+        package_id: &update.package_id,
+        version: &update.version,
+        payload_hash: &update.payload_hash,
+        signature: &update.signature,
+    }
+}
+
+/// The component's answer about this package.
+pub(crate) fn update_outcome(
+    outcome: UpdateOutcome,
+    update: &SoftwareUpdate,
+    publisher_id: &str,
+) -> Result<m::UpdateOutcome> {
+    let (package_id, version) = (update.package_id.clone(), update.version.clone());
+    let publisher_id = publisher_id.to_owned();
+    let error = match outcome {
+        UpdateOutcome::Accepted(key_id) => return Ok(m::UpdateOutcome::Accepted(key_id)),
+        UpdateOutcome::Rejected(w::UpdateRefusal::Malformed(m)) => {
+            return Err(Error::invalid(m.field, m.reason));
+        }
+        UpdateOutcome::Rejected(w::UpdateRefusal::UnknownPublisher) => {
+            UpdateVerifyError::UnknownPublisher { publisher_id }
+        }
+        UpdateOutcome::Rejected(w::UpdateRefusal::PayloadHashMismatch) => {
+            UpdateVerifyError::PayloadHashMismatch { package_id, version }
+        }
+        UpdateOutcome::Rejected(w::UpdateRefusal::InvalidSignature) => {
+            UpdateVerifyError::InvalidSignature { package_id, version, publisher_id }
+        }
+    };
+    Ok(m::UpdateOutcome::Rejected(error))
 }

@@ -1,8 +1,10 @@
 //! The exports of an ingest gate, with the types of [`edgesentry_audit::gate`].
 
 use ed25519_dalek::VerifyingKey;
+use edgesentry_audit::SoftwareUpdate;
 use edgesentry_audit::gate::{
-    Device, DeviceKey, Part, Registered, Registration, Settings, StoredRecord, Submission, Verdict,
+    Device, DeviceKey, Part, Registered, Registration, Settings, StoredRecord, Submission, UpdateOutcome,
+    Verdict,
 };
 
 use crate::bindings::gate::GateExports;
@@ -195,6 +197,23 @@ impl Hosted {
                 gate.edgesentry_audit_update().call_revoke_publisher_key(store, publisher_id, key_id)
             },
             Ok,
+        )
+    }
+
+    /// `update.verify`: checks a package, its bytes in `payload`, before it is installed.
+    pub fn verify_update(
+        &mut self,
+        update: &SoftwareUpdate,
+        payload: &[u8],
+        publisher_id: &str,
+    ) -> Result<UpdateOutcome> {
+        self.gate(
+            Part::Registry,
+            |gate, store| {
+                let update = convert::software_update(update);
+                gate.edgesentry_audit_update().call_verify(store, update, payload, publisher_id)
+            },
+            |outcome| convert::update_outcome(outcome, update, publisher_id),
         )
     }
 }

@@ -3,6 +3,7 @@
 //! Both sides of a ratio are measured in turns, so that a machine that slows down slows both.
 
 mod append;
+mod ingest;
 mod machine;
 mod measure;
 mod native;
@@ -44,12 +45,13 @@ impl Sizes {
 type Part = (&'static str, fn(&Bench, &mut Table) -> anyhow::Result<()>);
 
 /// All parts, in the order of the table.
-pub const PARTS: [Part; 5] = [
+pub const PARTS: [Part; 6] = [
     ("append", append::rows),
     ("verify", verify::rows),
     ("scale", scale::rows),
     ("sign", sign::rows),
     ("remote", remote::rows),
+    ("ingest", ingest::rows),
 ];
 
 /// What the measurements share.

@@ -26,7 +26,7 @@ use crate::failure::{self, Failure};
 use crate::hosted::{Hosted, Sealed};
 use crate::site::Site;
 pub use answer::Answer;
-use queue::{Job, Queue};
+use queue::{Access, Job, Queue};
 
 /// How an owner works.
 #[derive(Debug, Clone)]
@@ -236,6 +236,23 @@ impl LogOwner {
         T: Send + 'static,
         F: FnOnce(&mut Hosted) -> failure::Result<T> + Send + 'static,
     {
+        self.push_call(work, Access::MayWrite)
+    }
+
+    /// The same for `work` that only reads: afterwards there is nothing to seal.
+    pub fn read<T, F>(&self, work: F) -> Answer<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Hosted) -> failure::Result<T> + Send + 'static,
+    {
+        self.push_call(work, Access::Reads)
+    }
+
+    fn push_call<T, F>(&self, work: F, access: Access) -> Answer<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Hosted) -> failure::Result<T> + Send + 'static,
+    {
         let (sender, answer) = oneshot::channel();
         let call = move |hosted: Result<&mut Hosted, OwnerError>| match hosted.map(work) {
             Ok(Ok(value)) => {
@@ -254,7 +271,7 @@ impl LogOwner {
                 None
             }
         };
-        match self.handle.queue.push(Job::Call(Box::new(call))) {
+        match self.handle.queue.push(Job::Call(Box::new(call), access)) {
             Ok(()) => Answer::waiting(answer),
             Err(error) => Answer::ready(Err(error)),
         }

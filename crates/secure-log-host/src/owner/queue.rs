@@ -13,7 +13,14 @@ use crate::hosted::Hosted;
 /// One piece of work.
 pub(super) enum Job {
     Submit(Submission, Reply),
-    Call(Call),
+    Call(Call, Access),
+}
+
+/// What a call does to the log.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Access {
+    Reads,
+    MayWrite,
 }
 
 /// Where a verdict goes.
@@ -25,7 +32,7 @@ impl Job {
     fn bytes(&self) -> usize {
         match self {
             Self::Submit(submission, _) => submission.payload.len(),
-            Self::Call(_) => 0,
+            Self::Call(..) => 0,
         }
     }
 }
@@ -33,7 +40,7 @@ impl Job {
 /// What to do next.
 pub(super) enum Next {
     Batch(Vec<Submission>, Vec<Reply>),
-    Call(Call),
+    Call(Call, Access),
     /// The time has come, and nothing else.
     Time,
     /// Closed and empty.
@@ -120,7 +127,7 @@ impl Queue {
                     submissions.push(submission);
                     replies.push(reply);
                 }
-                Some(Job::Call(call)) if submissions.is_empty() => return Next::Call(call),
+                Some(Job::Call(call, access)) if submissions.is_empty() => return Next::Call(call, access),
                 Some(call) => {
                     waiting.jobs.push_front(call);
                     break;

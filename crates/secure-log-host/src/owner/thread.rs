@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use edgesentry_audit::gate::{Outcome, Submission, Verdict};
 
-use super::queue::{Call, Job, Next, Queue, Reply};
+use super::queue::{Access, Call, Job, Next, Queue, Reply};
 use super::{OwnerError, OwnerEvents, Settings};
 use crate::artifact::Artifact;
 use crate::error::{Error, Result};
@@ -79,7 +79,7 @@ impl Owner {
             let most = if self.careful > 0 { 1 } else { self.settings.batch };
             match self.queue.next(most, self.settings.batch_bytes, self.due()) {
                 Next::Batch(submissions, replies) => self.commit(submissions, replies),
-                Next::Call(call) => self.call(call),
+                Next::Call(call, access) => self.call(call, access),
                 Next::Time => {}
                 Next::End => return self.finish(),
             }
@@ -137,13 +137,13 @@ impl Owner {
         self.events.on_commit(verdicts.len(), took);
     }
 
-    fn call(&mut self, call: Call) {
+    fn call(&mut self, call: Call, access: Access) {
         let died = match &mut self.instance {
             Instance::Up(hosted) => call(Ok(hosted)),
             _ => call(Err(self.gone())),
         };
-        // It may have appended; closing segments finds out.
-        self.dirty = true;
+        // Closing segments finds out whether it appended.
+        self.dirty |= access == Access::MayWrite;
         match died {
             Some(error) => self.died(&error, 0),
             None => {
@@ -238,7 +238,7 @@ impl Owner {
         for job in jobs {
             match job {
                 Job::Submit(_, reply) => drop(reply.send(Err(error.clone()))),
-                Job::Call(call) => drop(call(Err(error.clone()))),
+                Job::Call(call, _) => drop(call(Err(error.clone()))),
             }
         }
     }
