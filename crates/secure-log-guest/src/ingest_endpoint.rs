@@ -161,7 +161,7 @@ impl Endpoint {
         }
         let source = last_forwarded(head.forwarded.iter().map(Vec::as_slice));
         if let Some(allowed) = &self.settings.allowed
-            && !source.is_some_and(|source| allowed.check(source).is_ok())
+            && source.is_none_or(|source| allowed.check(source).is_err())
         {
             return Err(Answer::forbidden());
         }

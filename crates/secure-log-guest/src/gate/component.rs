@@ -109,13 +109,11 @@ impl devices::Guest for GateComponent {
 
 /// A submission, or the verdict on one whose fields have lengths that no record has: nothing of it can be judged, so
 /// nothing of it is logged either.
-fn readable(submission: w::Submission) -> Result<g::Submission, w::Verdict> {
+fn readable(submission: w::Submission) -> Result<g::Submission, Box<w::Verdict>> {
     let (device_id, sequence) = (submission.record.device_id.clone(), submission.record.sequence);
-    submission.try_into().map_err(|error: IngestError| w::Verdict {
-        device_id,
-        sequence,
-        outcome: w::Outcome::Rejected(error.into()),
-        already: None,
+    submission.try_into().map_err(|error: IngestError| {
+        let outcome = w::Outcome::Rejected(error.into());
+        Box::new(w::Verdict { device_id, sequence, outcome, already: None })
     })
 }
 
@@ -128,7 +126,7 @@ impl ingest::Guest for GateComponent {
     fn submit(submission: w::Submission) -> Result<w::Verdict, w::Failure> {
         let submission = match readable(submission) {
             Ok(submission) => submission,
-            Err(verdict) => return Ok(verdict),
+            Err(verdict) => return Ok(*verdict),
         };
         run(Part::AuditLedger, |gate| Ok(gate.submit(&submission)?.into()))
     }
@@ -145,7 +143,7 @@ impl ingest::Guest for GateComponent {
         let judged = run(Part::AuditLedger, |gate| Ok(gate.submit_batch(&readable_ones)?))?;
         let mut verdicts: Vec<w::Verdict> = judged.into_iter().map(Into::into).collect();
         for (at, verdict) in unreadable {
-            verdicts.insert(at, verdict);
+            verdicts.insert(at, *verdict);
         }
         Ok(verdicts)
     }
