@@ -18,6 +18,8 @@ LOGS="$(target_dir)/test-logs"
 WAC_VERSION=0.12.0
 CARGO_COMPONENT_VERSION=0.21.1
 CARGO_DENY_VERSION=0.20.2
+# Features of the workspace that tests cover and components do not have.
+FEATURES="edgesentry-audit/async-ingest,edgesentry-audit/buffer-sqlite,secure-log-guest/gate"
 export CARGO_TERM_COLOR=never CARGO_INCREMENTAL=0 PATH="$TOOLS/bin:$PATH"
 if [ -z "${SECURE_LOG_VECTORS:-}" ] && [ -d ../shared/vectors ]; then
     SECURE_LOG_VECTORS="$(cd ../shared/vectors && pwd)"
@@ -26,9 +28,11 @@ fi
 
 # Suites in the order of the report. Those of one lane run one after another, the two lanes side by side; what measures
 # time or kills processes under load runs alone, afterwards.
-LANE_ONE="toolchain format lock-file scripts components clippy clippy-wasm unit-build"
-LANE_TWO="harness-clippy harness-build tools wasmtime deny"
-ALONE="unit harness endpoint wide wac cargo-component docs"
+LANE_ONE="toolchain format lock-file scripts components clippy clippy-wasm wide unit-build"
+LANE_TWO="tools wasmtime deny servers harness-clippy harness-build"
+# The suite after which what eds carries is there.
+BEFORE_HOSTS=components
+ALONE="unit harness eds endpoint wac cargo-component docs"
 
 title() {
     case "$1" in
@@ -42,9 +46,11 @@ title() {
     clippy-wasm) echo "clippy, for wasm" ;;
     unit-build) echo "compiling the tests of the workspace" ;;
     unit) echo "the tests of the workspace" ;;
-    harness-clippy) echo "clippy of the harness" ;;
-    harness-build) echo "compiling the harness and its tests" ;;
-    harness) echo "the harness's tests, on the composed artifacts" ;;
+    harness-clippy) echo "clippy of the harness and the hosts" ;;
+    harness-build) echo "compiling the harness, the hosts and their tests" ;;
+    harness) echo "the tests of the harness and the hosts, on the composed artifacts" ;;
+    eds) echo "eds, installed and used as the documents say" ;;
+    servers) echo "servers that tests talk to" ;;
     tools) echo "wac, cargo-component and cargo-deny" ;;
     wasmtime) echo "the stock command line of wasmtime" ;;
     endpoint) echo "the commands of docs/endpoint.md" ;;
@@ -73,24 +79,30 @@ suite() {
         ;;
     components) ./scripts/build-components.sh ;;
     wide) ./scripts/build-components.sh --wide --quiet ;;
-    clippy) cargo clippy --workspace --all-targets -- -D warnings ;;
+    clippy) cargo clippy --workspace --features "$FEATURES" --all-targets -- -D warnings ;;
     clippy-wasm) clippy_wasm ;;
-    unit-build) cargo test --workspace --no-run ;;
+    unit-build) cargo test --workspace --features "$FEATURES" --no-run ;;
     unit)
         # For the check of exports with standard tools.
         { have b3sum && have openssl; } || apt_install b3sum openssl
-        cargo test --workspace --no-fail-fast
+        cargo test --workspace --features "$FEATURES" --no-fail-fast
         ;;
-    harness-clippy) in_verify cargo clippy --release --all-targets -- -D warnings ;;
+    harness-clippy)
+        wait_for_components
+        in_verify cargo clippy --release --workspace --all-targets -- -D warnings
+        ;;
     harness-build)
-        in_verify cargo build --release
-        in_verify cargo test --release --no-run
+        wait_for_components
+        in_verify cargo build --release --workspace
+        in_verify cargo test --release --workspace --no-run
         ;;
     harness)
         # For a TLS server whose certificate nobody trusts.
         have openssl || apt_install openssl
-        in_verify cargo test --release --no-fail-fast
+        in_verify cargo test --release --workspace --no-fail-fast
         ;;
+    eds) ./scripts/test-eds.sh ;;
+    servers) ./scripts/setup-mosquitto.sh ;;
     tools) install_tools ;;
     wasmtime) ./scripts/setup-wasmtime.sh ;;
     endpoint) ./scripts/test-endpoint.sh ;;
@@ -100,6 +112,12 @@ suite() {
     docs) RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps ;;
     *) die "there is no suite '$1'" ;;
     esac
+}
+
+# eds carries the components, so they come first. In a whole run the other lane is making them.
+wait_for_components() {
+    while [ -e "$LOGS/components.pending" ]; do sleep 1; done
+    [ -e dist/edgesentry-ingest-sqlite.wasm ] || ./scripts/build-components.sh --quiet
 }
 
 clippy_wasm() {
@@ -215,6 +233,7 @@ run_suites() {
     local name
     for name in "$@"; do
         run_step "$name" "$(title "$name")" "$SELF" --suite "$name" || true
+        [ "$name" != "$BEFORE_HOSTS" ] || rm -f "$LOGS/components.pending"
     done
 }
 
@@ -255,6 +274,7 @@ else
     selected="$LANE_ONE $LANE_TWO $ALONE"
     # shellcheck disable=SC2086  # lists of words
     {
+        touch "$LOGS/components.pending"
         start_group run_suites $LANE_TWO
         lane_two=$!
         run_suites $LANE_ONE
