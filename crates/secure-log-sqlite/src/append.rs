@@ -1,12 +1,14 @@
 //! Appending: compare heads, insert, all or nothing.
 
+use std::collections::HashMap;
+
 use rusqlite::{CachedStatement, Connection, params};
 use secure_log::error::{Error, Result};
 use secure_log::limits::{MAX_HEADER, MAX_PAYLOAD, MAX_STREAM_ID};
 use secure_log::model::StreamHead;
 use secure_log::store::{ObjectWrite, Row, StreamAppend};
 
-use crate::entries::{create_sid, find_id, head_of, sid};
+use crate::entries::{create_sid, find_id, sid, sid_and_head};
 use crate::failure::{At, from_sqlite};
 use crate::{objects, rows};
 
@@ -24,11 +26,21 @@ pub fn append(
         check_rows(append)?;
     }
     in_transaction(conn, |conn| {
+        let mut checked = HashMap::with_capacity(expect.len());
         for head in expect {
-            check_head(conn, head, "expected")?;
+            let sid = check_head(conn, head, "expected")?;
+            checked.insert(head.stream_id.as_str(), (head, sid));
         }
+        let any_frozen = objects::any_frozen(conn)?;
         for append in appends {
-            append_stream(conn, append)?;
+            let prior = &append.prior;
+            // Whoever expects a head and goes on from it has it looked up once.
+            let sid = match checked.get(prior.stream_id.as_str()) {
+                Some((head, sid)) if *head == prior => *sid,
+                _ => check_head(conn, prior, "the head to follow")?,
+            };
+            append_stream(conn, append, sid, any_frozen)?;
+            checked.remove(prior.stream_id.as_str());
         }
         for write in writes {
             objects::write(conn, write)?;
@@ -82,12 +94,12 @@ fn check_rows(append: &StreamAppend) -> Result<()> {
     Ok(())
 }
 
-fn append_stream(conn: &Connection, append: &StreamAppend) -> Result<()> {
+/// `sid`: the stream's internal number, if it has one; its head was checked.
+fn append_stream(conn: &Connection, append: &StreamAppend, sid: Option<i64>, any_frozen: bool) -> Result<()> {
     let stream = &append.prior.stream_id;
-    let sid = check_head(conn, &append.prior, "the head to follow")?;
     let Some(first) = append.rows.first() else { return Ok(()) };
     let at = At::entry(stream, first.seqno);
-    if objects::is_frozen(conn, stream)? {
+    if any_frozen && objects::is_frozen(conn, stream)? {
         return Err(Error::Denied(format!("stream {stream:?} is frozen: it takes no further entries")));
     }
     let sid = match sid {
@@ -156,10 +168,9 @@ fn insert(
 /// `Conflict` unless the stream's head is `wanted`; otherwise its internal number, if it has one.
 fn check_head(conn: &Connection, wanted: &StreamHead, what: &str) -> Result<Option<i64>> {
     let stream = &wanted.stream_id;
-    let sid = sid(conn, stream)?;
-    let actual = match sid {
-        Some(sid) => head_of(conn, stream, sid)?,
-        None => None,
+    let (sid, actual) = match sid_and_head(conn, stream)? {
+        Some((sid, head)) => (Some(sid), Some(head)),
+        None => (sid(conn, stream)?, None),
     };
     let holds = match &actual {
         Some(head) => head == wanted,

@@ -27,24 +27,25 @@ pub fn create_sid(conn: &Connection, stream: &str) -> Result<i64> {
 
 /// Head of a stream.
 pub fn head(conn: &Connection, stream: &str) -> Result<Option<StreamHead>> {
-    match sid(conn, stream)? {
-        Some(sid) => head_of(conn, stream, sid),
-        None => Ok(None),
-    }
+    Ok(sid_and_head(conn, stream)?.map(|(_, head)| head))
 }
 
-/// Head of the stream with this internal number.
-pub fn head_of(conn: &Connection, stream: &str, sid: i64) -> Result<Option<StreamHead>> {
+/// Internal number and head of a stream that has entries.
+pub fn sid_and_head(conn: &Connection, stream: &str) -> Result<Option<(i64, StreamHead)>> {
     let at = At::entry(stream, 0);
     let sql = |e| from_sqlite(e, &at);
     let mut statement = conn
-        .prepare_cached("SELECT seqno, entry_hash FROM entries WHERE sid = ?1 ORDER BY seqno DESC LIMIT 1")
+        .prepare_cached(
+            "SELECT e.seqno, e.entry_hash, s.sid FROM streams s JOIN entries e ON e.sid = s.sid \
+             WHERE s.stream_id = ?1 ORDER BY e.seqno DESC LIMIT 1",
+        )
         .map_err(sql)?;
-    let mut found = statement.query([sid]).map_err(sql)?;
+    let mut found = statement.query([stream]).map_err(sql)?;
     let Some(row) = found.next().map_err(sql)? else { return Ok(None) };
     let seqno = rows::unsigned(row, 0, "seqno", &at)?;
     let entry_hash = rows::hash(row, 1, "entry_hash", &At::entry(stream, seqno))?;
-    Ok(Some(StreamHead { stream_id: stream.to_owned(), seqno, entry_hash }))
+    let sid = row.get(2).map_err(sql)?;
+    Ok(Some((sid, StreamHead { stream_id: stream.to_owned(), seqno, entry_hash })))
 }
 
 /// Number of the entry with this id.

@@ -38,6 +38,13 @@ pub fn write(conn: &Connection, write: &ObjectWrite) -> Result<()> {
     Ok(())
 }
 
+/// Whether there is a stream that takes no further rows.
+pub fn any_frozen(conn: &Connection) -> Result<bool> {
+    conn.prepare_cached("SELECT 1 FROM objects WHERE kind = ?1 LIMIT 1")
+        .and_then(|mut statement| statement.exists([ObjectKind::Frozen.name()]))
+        .map_err(|e| from_sqlite(e, &At::store()))
+}
+
 /// Whether a stream takes no further rows.
 pub fn is_frozen(conn: &Connection, stream: &str) -> Result<bool> {
     conn.prepare_cached("SELECT 1 FROM objects WHERE kind = ?1 AND key = ?2")
