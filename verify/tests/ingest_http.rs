@@ -5,14 +5,14 @@
 mod common;
 
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::io::{BufReader, ErrorKind, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use common::http::{Message, address, connect, exchange, read_message};
+use common::http::{Message, PATIENCE, address, exchange, read_message};
 use common::{dist, launcher, number, verify_all};
 use ed25519_dalek::SigningKey;
 use edgesentry_audit::gate::{Outcome, Registered, Registration, Submission};
@@ -362,11 +362,16 @@ struct Sender {
 impl Sender {
     /// Sends until told to stop. An answer that is lost is asked for again: the record is stored once, whichever it was.
     fn run(&mut self, url: &str, stop: &AtomicBool) {
-        let mut connection = None;
+        let mut connection: Option<BufReader<TcpStream>> = None;
         while !stop.load(Ordering::Relaxed) {
             let record = self.device.record();
             let told = (|| {
-                let connection = connection.get_or_insert_with(|| connect(url));
+                if connection.is_none() {
+                    let stream = TcpStream::connect(address(url))?;
+                    stream.set_read_timeout(Some(PATIENCE))?;
+                    connection = Some(BufReader::new(stream));
+                }
+                let connection = connection.as_mut().ok_or(ErrorKind::NotConnected)?;
                 connection.get_mut().write_all(&request(JSON, &body(&record)))?;
                 read_message(connection, false)
             })();
@@ -381,11 +386,9 @@ impl Sender {
                     status => panic!("{status}: {}", told.text()),
                 },
                 Err(_) => {
-                    connection = None;
                     // The server is dead or not there yet.
-                    while !stop.load(Ordering::Relaxed) && TcpStream::connect(address(url)).is_err() {
-                        std::thread::sleep(Duration::from_millis(20));
-                    }
+                    connection = None;
+                    std::thread::sleep(Duration::from_millis(20));
                 }
             }
         }
@@ -412,7 +415,7 @@ fn what_was_accepted_is_there_once_after_any_number_of_kills() {
         })
         .collect();
     for round in 0..rounds {
-        std::thread::sleep(Duration::from_millis(700 + u64::from(round) * 130));
+        std::thread::sleep(Duration::from_millis(1500 + u64::from(round) * 130));
         let form = if round % 2 == 0 { Form::Stock } else { Form::Kept };
         running.serve.kill().unwrap();
         running.serve = Serve::start_at(&running.settings, form, port).unwrap();
