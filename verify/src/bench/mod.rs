@@ -9,6 +9,7 @@ mod measure;
 mod native;
 mod remote;
 mod scale;
+mod serve;
 mod sign;
 mod table;
 mod verify;
@@ -45,14 +46,19 @@ impl Sizes {
 type Part = (&'static str, fn(&Bench, &mut Table) -> anyhow::Result<()>);
 
 /// All parts, in the order of the table.
-pub const PARTS: [Part; 6] = [
+pub const PARTS: [Part; 8] = [
     ("append", append::rows),
     ("verify", verify::rows),
     ("scale", scale::rows),
     ("sign", sign::rows),
     ("remote", remote::rows),
     ("ingest", ingest::rows),
+    ("serve", serve::rows),
+    (LONG, serve::devices),
 ];
+
+/// A part that is measured only when asked for: it takes several minutes.
+const LONG: &str = "scale-devices";
 
 /// What the measurements share.
 pub struct Bench {
@@ -94,7 +100,7 @@ pub fn run(artifact: &Path, dir: Option<&Path>, sizes: Sizes, part: Option<&str>
     let bench = Bench { launcher, dist, dir, sizes };
     println!("{}\n", machine::line(bench.dir.path()));
     let mut table = Table::new();
-    for (_, rows) in PARTS.iter().filter(|(name, _)| part.is_none_or(|part| part == *name)) {
+    for (_, rows) in PARTS.iter().filter(|(name, _)| part.map_or(*name != LONG, |part| part == *name)) {
         rows(&bench, &mut table)?;
     }
     table.sizes(&bench.dist);
