@@ -28,10 +28,10 @@ fi
 
 # Suites in the order of the report. Those of one lane run one after another, the two lanes side by side; what measures
 # time or kills processes under load runs alone, afterwards.
-LANE_ONE="toolchain format lock-file scripts components clippy clippy-wasm wide unit-build"
+LANE_ONE="toolchain format lock-file scripts components wide clippy clippy-wasm unit-build"
 LANE_TWO="tools wasmtime deny servers harness-clippy harness-build"
 # The suite after which what eds carries is there.
-BEFORE_HOSTS=components
+BEFORE_HOSTS=wide
 ALONE="unit harness eds endpoint wac cargo-component docs"
 
 title() {
