@@ -14,9 +14,6 @@ set -euo pipefail
 export PATH="$SECURE_LOG_CACHE/tools/bin:$PATH:/usr/sbin:/sbin"
 need_tools nginx:nginx-light openssl:openssl curl:curl ps:procps mosquitto_pub:mosquitto-clients
 have mosquitto || "$REPO_ROOT/scripts/setup-mosquitto.sh" >/dev/null
-export HOME="$WORK" XDG_CACHE_HOME="$SECURE_LOG_CACHE/wasmtime"
-unset CURL_HOME SECURE_LOG_RPC_TOKEN XDG_CONFIG_HOME SECURE_LOG_KEYSTORE_DIR STATE_DIRECTORY RUST_LOG
-mkdir -p "$XDG_CACHE_HOME"
 ln -s "$REPO_ROOT/dist" "$WORK/"
 
 # Whoever makes these up cannot know them: none may be in a log.
@@ -62,6 +59,9 @@ else
     fi
 fi
 export PATH="$WORK/installed/bin:$PATH"
+export HOME="$WORK" XDG_CACHE_HOME="$SECURE_LOG_CACHE/wasmtime"
+unset CURL_HOME SECURE_LOG_RPC_TOKEN XDG_CONFIG_HOME SECURE_LOG_KEYSTORE_DIR STATE_DIRECTORY RUST_LOG
+mkdir -p "$XDG_CACHE_HOME"
 version_is_right() { [ "$(in_work eds --version)" = "eds $(sed -n 's/^version = "\(.*\)"/\1/p' "$REPO_ROOT/verify/Cargo.toml" | head -n 1)" ]; }
 check "eds --version" version_is_right
 lists_stacks() {

@@ -12,6 +12,9 @@ use secure_log_keystore::{DIR_VARIABLE, GENERATE_VARIABLE, key_file_name};
 
 use crate::{stack, time};
 
+/// What a component may take at most: many times what it needs, and less than what hurts its machine.
+const MEMORY: usize = 1 << 30;
+
 /// Where a remote store is.
 const RPC_URL: &str = "SECURE_LOG_RPC_URL";
 
@@ -65,7 +68,7 @@ impl StoreArgs {
     /// Finds the component and the store. The store need not be there yet.
     pub fn place(&self, part: Part) -> Result<Place> {
         let artifact = self.artifact(part)?;
-        let mut guest = Guest { env: environment(), ..Guest::default() };
+        let mut guest = Guest { env: environment(), memory_limit: Some(MEMORY), ..Guest::default() };
         if let Some(dir) = self.keys_dir() {
             let dir = canonical(&dir, "the directory of keys")?;
             guest.preopen(&dir.0, &dir.1);

@@ -42,7 +42,10 @@ impl Worlds {
                 .with_context(|| format!("cannot read the WIT in {}", folder.display()))?;
             for world in resolve.packages[package].worlds.keys() {
                 if names.contains(world) {
-                    bail!("{} has another world `{world}`; stacks.toml could not tell them apart", folder.display());
+                    bail!(
+                        "{} has another world `{world}`; stacks.toml could not tell them apart",
+                        folder.display()
+                    );
                 }
                 names.push(world.clone());
             }
@@ -50,7 +53,9 @@ impl Worlds {
         }
         let encode = |package| wit_component::encode(&resolve, package);
         let packages = packages.into_iter().map(encode).collect::<Result<_>>();
-        Ok(Self { packages: packages.with_context(|| format!("cannot encode the WIT in {}", wit.display()))? })
+        Ok(Self {
+            packages: packages.with_context(|| format!("cannot encode the WIT in {}", wit.display()))?,
+        })
     }
 
     /// Checks that `component` imports at most what the world imports, and exports at least what it exports, with

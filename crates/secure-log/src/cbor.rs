@@ -175,7 +175,10 @@ impl<'a> MapReader<'a> {
     }
 
     /// The next entry; `None` at the end, when nothing may be left over.
-    #[allow(clippy::should_implement_trait, reason = "it reads like an iterator, and its errors end the reading")]
+    #[allow(
+        clippy::should_implement_trait,
+        reason = "it reads like an iterator, and its errors end the reading"
+    )]
     pub fn next(&mut self) -> Result<Option<(u64, Value<'a>)>, DecodeError> {
         if self.left == 0 {
             return match self.rest {

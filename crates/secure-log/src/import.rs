@@ -82,8 +82,10 @@ impl<S: SecureLogStore> Importer<S> {
             return Err(Error::corrupt(header.stream_id, header.seqno, "the entry is out of order"));
         }
         if header.stream_id == LOG_STREAM {
-            let record = Record::decode(header.event_type, payload.as_deref().unwrap_or_default())
-                .map_err(|e| Error::corrupt(LOG_STREAM, header.seqno, format!("the record is malformed: {e}")))?;
+            let record =
+                Record::decode(header.event_type, payload.as_deref().unwrap_or_default()).map_err(|e| {
+                    Error::corrupt(LOG_STREAM, header.seqno, format!("the record is malformed: {e}"))
+                })?;
             self.objects.extend(pointer(&record, header.seqno));
         }
         let row = Row {
