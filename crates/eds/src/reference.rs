@@ -68,7 +68,7 @@ fn describe(path: &str, command: &Command, text: &mut String) {
     }
     let arguments: Vec<_> = command
         .get_arguments()
-        .filter(|a| !a.is_hide_set() && !(a.is_global_set() && path != "eds"))
+        .filter(|a| !(a.is_hide_set() || a.is_global_set() && path != "eds"))
         .filter(|a| !matches!(a.get_id().as_str(), "help" | "version"))
         .collect();
     if !arguments.is_empty() {

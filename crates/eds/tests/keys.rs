@@ -1,5 +1,6 @@
 //! `eds keys`, and that nobody else can read what it writes.
 
+#![allow(clippy::unwrap_used, reason = "a test that fails here has found something")]
 #![cfg(unix)]
 
 mod support;

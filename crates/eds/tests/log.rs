@@ -1,5 +1,7 @@
 //! `eds log` on the stacks that the program carries.
 
+#![allow(clippy::unwrap_used, reason = "a test that fails here has found something")]
+
 mod support;
 
 use std::io::Write as _;

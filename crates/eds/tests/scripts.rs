@@ -3,6 +3,8 @@
 //! A line that begins with `$ ` is a command, `> ` goes on with it, and `? N` is its exit code where that is not 0. What
 //! follows is what it writes, stdout and stderr. `[..]` stands for anything. `SNAPSHOTS=overwrite` writes what came out.
 
+#![allow(clippy::unwrap_used, reason = "a test that fails here has found something")]
+
 mod support;
 
 use std::path::Path;

@@ -1,5 +1,7 @@
 //! Private keys and payloads appear in nothing that a command says or logs.
 
+#![allow(clippy::unwrap_used, reason = "a test that fails here has found something")]
+
 mod support;
 
 use support::{PUBLIC, Place};

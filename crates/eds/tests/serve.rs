@@ -1,5 +1,6 @@
 //! Servers as real processes: records over HTTP, the operator's calls meanwhile, kill -9 and restart.
 
+#![allow(clippy::unwrap_used, reason = "a test that fails here has found something")]
 #![cfg(unix)]
 
 mod support;

@@ -1,5 +1,6 @@
 //! `serve-tls` and `serve-mqtt` as real processes, with other people's clients: curl and mosquitto.
 
+#![allow(clippy::unwrap_used, reason = "a test that fails here has found something")]
 #![cfg(unix)]
 
 mod support;

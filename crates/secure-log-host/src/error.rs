@@ -86,7 +86,7 @@ pub enum Error {
         /// The config that the component got.
         config: String,
         /// What it said.
-        source: Failure,
+        source: Box<Failure>,
     },
     /// No thread.
     #[error("cannot start a thread")]

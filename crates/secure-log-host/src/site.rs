@@ -89,7 +89,9 @@ impl Site {
     /// An instance with the log open.
     pub fn open(&self, artifact: &Artifact) -> Result<Hosted> {
         let mut hosted = self.start(artifact)?;
-        hosted.open(&self.config).map_err(|source| Error::Open { config: self.config.clone(), source })?;
+        hosted
+            .open(&self.config)
+            .map_err(|source| Error::Open { config: self.config.clone(), source: Box::new(source) })?;
         Ok(hosted)
     }
 }

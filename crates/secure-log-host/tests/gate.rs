@@ -10,9 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use common::{artifact, guest, site};
 use ed25519_dalek::SigningKey;
-use edgesentry_audit::gate::{
-    self, LogGate, Outcome, Registered, Registration, Submission, UpdateOutcome, Verdict,
-};
+use edgesentry_audit::gate::{self, LogGate, Outcome, Registration, Submission, UpdateOutcome, Verdict};
 use edgesentry_audit::identity::{key_id, sign_payload_hash};
 use edgesentry_audit::{
     AuditRecord, IngestError, SoftwareUpdate, build_signed_record, build_signed_record_v1,

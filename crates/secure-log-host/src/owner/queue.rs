@@ -11,6 +11,7 @@ use super::{OwnerError, Statistics};
 use crate::hosted::Hosted;
 
 /// One piece of work.
+#[expect(clippy::large_enum_variant, reason = "nearly all are submissions")]
 pub(super) enum Job {
     Submit(Submission, Reply),
     Call(Call, Access),
