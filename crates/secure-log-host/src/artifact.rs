@@ -42,7 +42,13 @@ pub struct Artifact {
 impl Artifact {
     /// Compiles the component at `path`, or takes it from the cache of compiled artifacts.
     pub fn load(path: &Path) -> Result<Self> {
-        Self::compile(path.to_owned(), &read(path)?, false)
+        Self::compile(path.to_owned(), &read(path)?, false, false)
+    }
+
+    /// The same, compiled so that calls can have a deadline ([`Guest::deadline`]). It looks at a clock in every loop,
+    /// which costs signatures and hashes a good part of their speed.
+    pub fn load_interruptible(path: &Path) -> Result<Self> {
+        Self::compile(path.to_owned(), &read(path)?, false, true)
     }
 
     /// The wide-arithmetic build of the component at `path`, `wide/<name>` beside it, if it is there and
@@ -51,7 +57,7 @@ impl Artifact {
         let name = path.file_name().unwrap_or_default();
         let wide = path.parent().unwrap_or(Path::new("")).join("wide").join(name);
         if wide_wanted() && wide.is_file() {
-            return Self::compile(path.to_owned(), &read(&wide)?, true);
+            return Self::compile(path.to_owned(), &read(&wide)?, true, false);
         }
         Self::load(path)
     }
@@ -59,13 +65,13 @@ impl Artifact {
     /// The same for builds that a program carries. `name` is what errors call it.
     pub fn from_bytes(name: &str, portable: &[u8], wide: Option<&[u8]>) -> Result<Self> {
         match wide.filter(|_| wide_wanted()) {
-            Some(wide) => Self::compile(name.into(), wide, true),
-            None => Self::compile(name.into(), portable, false),
+            Some(wide) => Self::compile(name.into(), wide, true, false),
+            None => Self::compile(name.into(), portable, false, false),
         }
     }
 
-    fn compile(path: PathBuf, wasm: &[u8], wide: bool) -> Result<Self> {
-        let clocked = Clocked::shared()?;
+    fn compile(path: PathBuf, wasm: &[u8], wide: bool, interruptible: bool) -> Result<Self> {
+        let clocked = Clocked::shared(interruptible)?;
         let component = cache::load(&clocked.engine, &path.to_string_lossy(), wasm)?;
         Ok(Self { clocked, component, path, wide })
     }
@@ -80,7 +86,8 @@ impl Artifact {
         self.wide
     }
 
-    /// The engine that it is compiled for. Its epochs pass: a store of your own needs `set_epoch_deadline`.
+    /// The engine that it is compiled for. With [`load_interruptible`](Self::load_interruptible) its epochs pass: a
+    /// store of your own then needs `set_epoch_deadline`.
     pub fn engine(&self) -> &Engine {
         &self.clocked.engine
     }

@@ -14,11 +14,10 @@ pub(crate) const EPOCH: Duration = Duration::from_millis(20);
 pub(crate) const FOR_EVER: u64 = u64::MAX / 2;
 
 /// The engine settings of everything that runs or precompiles a component: artifacts compiled
-/// under other settings are refused. Wide arithmetic costs a component without it nothing. Epochs are what
-/// interrupts a call: a store of your own on such an engine needs `set_epoch_deadline` before its first call.
+/// under other settings are refused. Wide arithmetic costs a component without it nothing.
 pub fn engine_config() -> Config {
     let mut config = Config::new();
-    config.wasm_wide_arithmetic(true).epoch_interruption(true);
+    config.wasm_wide_arithmetic(true);
     config
 }
 
@@ -26,23 +25,33 @@ pub fn engine_config() -> Config {
 #[derive(Clone)]
 pub(crate) struct Clocked {
     pub(crate) engine: Engine,
+    /// Whether its code looks at the clock. That costs time in every loop, so only those have it who set deadlines.
+    interruptible: bool,
     ticking: Arc<AtomicBool>,
 }
 
 impl Clocked {
-    /// The engine of this process.
-    pub(crate) fn shared() -> Result<Self> {
-        static SHARED: OnceLock<Clocked> = OnceLock::new();
-        if let Some(clocked) = SHARED.get() {
+    /// The engine of this process, or the one for calls that can be interrupted.
+    pub(crate) fn shared(interruptible: bool) -> Result<Self> {
+        static SHARED: [OnceLock<Clocked>; 2] = [OnceLock::new(), OnceLock::new()];
+        let shared = &SHARED[usize::from(interruptible)];
+        if let Some(clocked) = shared.get() {
             return Ok(clocked.clone());
         }
-        let engine = Engine::new(&engine_config()).map_err(|e| Error::Engine(format!("{e:#}")))?;
-        let clocked = Self { engine, ticking: Arc::default() };
-        Ok(SHARED.get_or_init(|| clocked).clone())
+        let mut config = engine_config();
+        config.epoch_interruption(interruptible);
+        let engine = Engine::new(&config).map_err(|e| Error::Engine(format!("{e:#}")))?;
+        let clocked = Self { engine, interruptible, ticking: Arc::default() };
+        Ok(shared.get_or_init(|| clocked).clone())
     }
 
     /// Lets its epochs pass from now on. Only whoever sets deadlines pays for the thread.
     pub(crate) fn tick(&self) -> Result<()> {
+        if !self.interruptible {
+            return Err(Error::Engine(
+                "a deadline needs a component that can be interrupted: Artifact::load_interruptible".into(),
+            ));
+        }
         if self.ticking.swap(true, Ordering::AcqRel) {
             return Ok(());
         }

@@ -25,7 +25,7 @@ pub struct Guest {
     /// Bytes that all linear memories together may take; none = as much as wasm allows.
     pub memory_limit: Option<usize>,
     /// How long a call may compute; none = as long as it likes. A call that waits for the system (a sync, an answer
-    /// of an endpoint) is interrupted when that returns.
+    /// of an endpoint) is interrupted when that returns. Needs [`Artifact::load_interruptible`](crate::Artifact).
     pub deadline: Option<Duration>,
     /// Drop what the guest writes to stdout and stderr (else both go to stderr).
     pub silent: bool,

@@ -148,7 +148,6 @@ impl Keystore {
         wasmtime_wasi::p2::add_to_linker_sync(&mut linker).map_err(anyhow::Error::msg)?;
         let wasi = WasiCtxBuilder::new().env("SECURE_LOG_KEYSTORE_ALG", algorithm.name()).build();
         let mut store = Store::new(&engine, State { wasi, table: ResourceTable::new() });
-        store.set_epoch_deadline(u64::MAX / 2);
         let world = bindings::KeystoreProvider::instantiate(&mut store, &component, &linker)
             .map_err(anyhow::Error::msg)
             .with_context(|| format!("{} cannot be instantiated", path.display()))?;

@@ -100,8 +100,6 @@ impl Server {
 
     async fn answer(&self, request: Request<Incoming>) -> anyhow::Result<Response<HyperOutgoingBody>> {
         let mut store = Store::new(self.pre.engine(), self.state()?);
-        // A request takes as long as it takes.
-        store.set_epoch_deadline(u64::MAX / 2);
         let (sender, receiver) = tokio::sync::oneshot::channel();
         let request = store
             .data_mut()

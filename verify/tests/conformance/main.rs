@@ -62,8 +62,7 @@ impl Provider {
             wasi.preopened_dir(directory, name, FsPerms::ReadWrite).expect("the directory opens");
         }
         let host = Host { wasi: wasi.build(), http: WasiHttpCtx::new(), table: ResourceTable::new() };
-        let mut store = Store::new(&self.engine, host);
-        store.set_epoch_deadline(u64::MAX / 2);
+        let store = Store::new(&self.engine, host);
         (linker, store)
     }
 

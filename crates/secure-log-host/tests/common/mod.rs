@@ -14,8 +14,9 @@ pub fn dist(name: &str) -> PathBuf {
     path
 }
 
+/// Calls of its instances can have deadlines.
 pub fn artifact(name: &str) -> Artifact {
-    Artifact::load(&dist(name)).unwrap()
+    Artifact::load_interruptible(&dist(name)).unwrap()
 }
 
 /// An instance without the noise of its stderr.
