@@ -81,14 +81,25 @@ pub enum Error {
         source: io::Error,
     },
     /// The component refused to open the store.
-    #[error("open({config:?})")]
-    Open {
-        /// The config that the component got.
-        config: String,
-        /// What it said.
-        source: Box<Failure>,
-    },
+    #[error(transparent)]
+    Open(Box<OpenError>),
     /// No thread.
     #[error("cannot start a thread")]
     Thread(#[source] io::Error),
+}
+
+/// The component refused to open the store.
+#[derive(Debug, thiserror::Error)]
+#[error("open({config:?})")]
+pub struct OpenError {
+    /// The config that the component got.
+    pub config: String,
+    /// What it said.
+    pub source: Failure,
+}
+
+impl Error {
+    pub(crate) fn open(config: &str, source: Failure) -> Self {
+        Self::Open(Box::new(OpenError { config: config.to_owned(), source }))
+    }
 }

@@ -37,7 +37,7 @@ pub mod store_path;
 pub use artifact::{Artifact, PORTABLE, Reach};
 pub use bindings::core::secure_log::log::types;
 pub use engine::engine_config;
-pub use error::{Error, Result};
+pub use error::{Error, OpenError, Result};
 pub use failure::Failure;
 pub use guest::{Fixed, Guest};
 pub use hosted::{Hosted, Sealed};

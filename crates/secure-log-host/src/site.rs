@@ -89,9 +89,7 @@ impl Site {
     /// An instance with the log open.
     pub fn open(&self, artifact: &Artifact) -> Result<Hosted> {
         let mut hosted = self.start(artifact)?;
-        hosted
-            .open(&self.config)
-            .map_err(|source| Error::Open { config: self.config.clone(), source: Box::new(source) })?;
+        hosted.open(&self.config).map_err(|source| Error::open(&self.config, source))?;
         Ok(hosted)
     }
 }

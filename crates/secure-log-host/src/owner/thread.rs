@@ -345,7 +345,7 @@ fn answer_all(replies: Vec<Reply>, error: &OwnerError) {
 /// An instance with the log open and the gate set up.
 fn start(artifact: &Artifact, site: &Site, settings: &Settings) -> Result<Hosted> {
     let mut hosted = site.open(artifact)?;
-    let failed = |source| Error::Open { config: site.config().to_owned(), source: Box::new(source) };
+    let failed = |source| Error::open(site.config(), source);
     if let Some(origin) = &settings.origin
         && hosted.origin().map_err(failed)?.is_none()
     {
