@@ -4,7 +4,8 @@
 //! [`export_core!`](crate::export_core), [`export_store!`](crate::export_store),
 //! [`export_keystore!`](crate::export_keystore), [`export_transport!`](crate::export_transport) and
 //! `export_endpoint!`, each of which turns Rust types into a component. With the feature `gate` there are
-//! `export_gate!` and, with `http`, `export_ingest_endpoint!` beside them.
+//! `export_gate!` and, with `http`, `export_ingest_endpoint!` beside them; with `pkcs11` `export_token!` and
+//! `export_pin_provider!`.
 
 mod convert;
 #[cfg(target_family = "wasm")]
@@ -21,6 +22,9 @@ mod imported;
 #[doc(hidden)]
 pub mod ingest_endpoint;
 mod keystore_component;
+#[cfg(feature = "pkcs11")]
+#[doc(hidden)]
+pub mod pkcs11;
 mod store_component;
 mod transport;
 

@@ -6,10 +6,12 @@
 //! (RFC 7512). The crate's README tells which keystore is for whom.
 
 mod keystore;
+mod pins;
 mod spki;
 pub mod token;
 mod uri;
 
 pub use keystore::Pkcs11Keystore;
+pub use pins::{EnvPins, PIN_VARIABLE, SO_PIN_VARIABLE};
 pub use spki::public_key;
 pub use uri::{KeyUri, UriError};
