@@ -15,6 +15,7 @@ use crate::engine::{Clocked, epochs};
 use crate::error::{Error, Result};
 use crate::guest::{Guest, State};
 use crate::hosted::Hosted;
+use crate::token::bindings::{host, types as token_types};
 
 /// With this variable set to `1`, [`Artifact::from_bytes`] takes the portable build.
 pub const PORTABLE: &str = "SECURE_LOG_PORTABLE";
@@ -136,6 +137,11 @@ impl Artifact {
         }
     }
 
+    /// Whether it signs with keys on a token of this host: [`Guest::token`] then has to be there.
+    pub fn imports_token(&self) -> bool {
+        self.imports().iter().any(|name| name.starts_with("pkcs11:token/tokens@"))
+    }
+
     /// Starts an instance. Nothing of the guest has run yet but its initialisation.
     pub fn start(&self, guest: &Guest) -> Result<Hosted> {
         self.start_over(guest, None)
@@ -145,6 +151,9 @@ impl Artifact {
     pub fn start_over(&self, guest: &Guest, transport: Option<Box<dyn Transport + Send>>) -> Result<Hosted> {
         if guest.deadline.is_some() {
             self.clocked.tick()?;
+        }
+        if guest.token.is_none() && self.imports_token() {
+            return Err(Error::NoToken { name: self.path.to_string_lossy().into_owned() });
         }
         let mut store = Store::new(self.engine(), State::new(guest, transport)?);
         store.limiter(|state| &mut state.memory);
@@ -167,6 +176,10 @@ impl Artifact {
         wasmtime_wasi::p2::add_to_linker_sync(&mut linker)?;
         types::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
         gate_types::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
+        token_types::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
+        if self.imports_token() {
+            host::pkcs11::token::tokens::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
+        }
         let imports = self.imports();
         // An endpoint's types come from there too, even when nobody calls it over HTTP.
         if imports.iter().any(|name| name.starts_with("wasi:http/")) {

@@ -43,6 +43,15 @@ pub enum Error {
         /// What wasmtime said.
         reason: String,
     },
+    /// It signs with keys on a token of this host, and there is none.
+    #[error(
+        "{name} signs with a token of its host, and this host was given none: load its PKCS #11 library \
+         (token::Module::load) and put it in Guest::token, or take an artifact that has a token in it"
+    )]
+    NoToken {
+        /// The artifact.
+        name: String,
+    },
     /// A directory that the guest was to see.
     #[error("cannot open the directory {path}: {reason}", path = .path.display())]
     Directory {

@@ -14,6 +14,7 @@ use crate::bindings::core::secure_log::log::types;
 use crate::bindings::gate::edgesentry::audit::types as gate_types;
 use crate::bindings::transport_import::secure_log::log::transport;
 use crate::error::{Error, Result};
+use crate::token::{Module, SharedPins};
 
 /// What one instance may see and use.
 #[derive(Clone, Debug, Default)]
@@ -31,6 +32,8 @@ pub struct Guest {
     pub silent: bool,
     /// The same clock and randomness in each run: for comparisons only.
     pub fixed: Option<Fixed>,
+    /// Tokens of this host, for artifacts that import `pkcs11:token/tokens`. Each instance logs in for itself.
+    pub token: Option<Module>,
 }
 
 /// Clock and randomness that are the same in each run. Keys and session ids made under it are no secrets.
@@ -64,7 +67,11 @@ pub(crate) struct State {
     wasi: WasiCtx,
     http: WasiHttpCtx,
     transport: Option<Box<dyn Transport + Send>>,
-    table: ResourceTable,
+    /// Tokens that the instance imports.
+    pub(crate) token: Option<Module>,
+    /// PINs of a token component.
+    pub(crate) pins: Option<SharedPins>,
+    pub(crate) table: ResourceTable,
     pub(crate) memory: MemoryMeter,
 }
 
@@ -87,7 +94,9 @@ impl State {
         }
         let memory = MemoryMeter { limit: guest.memory_limit.unwrap_or(usize::MAX), ..Default::default() };
         let http = WasiHttpCtx::new();
-        Ok(Self { wasi: wasi.build(), http, transport, table: ResourceTable::new(), memory })
+        let token = guest.token.as_ref().map(Module::application);
+        let table = ResourceTable::new();
+        Ok(Self { wasi: wasi.build(), http, transport, token, pins: None, table, memory })
     }
 }
 

@@ -3,7 +3,7 @@
 //! [`Artifact`] is a compiled component, [`Hosted`] one instance of it with a typed method for each export, [`Site`]
 //! the place of a log prepared for an instance (its directory, its config, a native lock), and [`LogOwner`] a thread
 //! that owns a log for a program of many threads: it commits what they submit in groups, starts the instance again
-//! when it died, and seals and signs by itself.
+//! when it died, and seals and signs by itself. Keys on PKCS #11 tokens are in [`token`].
 //!
 //! ```no_run
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -33,6 +33,7 @@ pub mod lock;
 pub mod owner;
 mod site;
 pub mod store_path;
+pub mod token;
 
 pub use artifact::{Artifact, PORTABLE, Reach};
 pub use bindings::core::secure_log::log::types;
