@@ -34,4 +34,14 @@ for unused in COLUMN_METADATA DBSTAT_VTAB FTS3 FTS3_PARENTHESIS FTS5 JSON1 LOAD_
 done
 export LIBSQLITE3_FLAGS
 
+# What the PKCS#11 tokens link, where scripts/setup-tokens.sh has built it (see there). Unset: no tokens.
+unset SECURE_LOG_TOKENS KRYOPTIC_OPENSSL_SOURCES OSSL_BINDGEN_CLANG_ARGS BINDGEN_EXTRA_CLANG_ARGS_wasm32_wasip2
+if "$REPO_ROOT/scripts/setup-tokens.sh" --check; then
+    export SECURE_LOG_TOKENS="$SECURE_LOG_CACHE/tokens"
+    # An archive that is there already is not built again by kryoptic.
+    export KRYOPTIC_OPENSSL_SOURCES="$SECURE_LOG_TOKENS/libcrypto"
+    export OSSL_BINDGEN_CLANG_ARGS="$wasm_cflags"
+    export BINDGEN_EXTRA_CLANG_ARGS_wasm32_wasip2="$wasm_cflags -fvisibility=default"
+fi
+
 unset unused wasm_cflags wasm_headers cargo_home

@@ -15,6 +15,9 @@ die() {
 
 have() { command -v "$1" >/dev/null 2>&1; }
 
+# The SHA-256 of standard input, in hexadecimal.
+sha256() { if have sha256sum; then sha256sum; else shasum -a 256; fi | cut -d' ' -f1; }
+
 # Runs a command as root: directly, or through sudo when that asks for nothing.
 as_root() {
     if [ "$(id -u)" -eq 0 ]; then
@@ -224,3 +227,21 @@ verify_target_dir() {
 
 # in_verify COMMAND...: runs it in verify/, with that workspace's own output folder.
 in_verify() { (cd "$REPO_ROOT/verify" && CARGO_TARGET_DIR="$(verify_target_dir)" "$@"); }
+
+# Whether scripts/setup-tokens.sh has built what the tokens link; scripts/env.sh finds out.
+tokens_ready() { [ -n "${SECURE_LOG_TOKENS:-}" ]; }
+
+# component_packages WIDE: the Cargo packages of the components that can be built now, with wide arithmetic if WIDE is 1.
+# kryoptic's token is a workspace of its own, because of its SQLite.
+component_packages() {
+    local wide="$1" manifest
+    for manifest in components/*/Cargo.toml; do
+        case "$manifest" in
+        components/token-kryoptic/*) continue ;;
+        components/token-softhsm/*)
+            if [ "$wide" -eq 1 ] || ! tokens_ready; then continue; fi
+            ;;
+        esac
+        sed -n 's/^name = "\(.*\)"/\1/p' "$manifest" | head -n 1
+    done
+}

@@ -10,6 +10,8 @@
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+# shellcheck source=scripts/lib-debian.sh
+. "$REPO_ROOT/scripts/lib-debian.sh"
 cd "$REPO_ROOT"
 
 TARGET=wasm32-wasip2
@@ -37,72 +39,7 @@ TEXT
 
 rustc_version() { rustc --version | cut -d' ' -f2; }
 
-# --- Debian's packages from suites that this machine does not use -------------------------------------------
-
-# A private apt configuration: other suites of the mirror that apt already uses. The system's sources stay as they are.
-debian_apt() {
-    local command="$1" private="$SECURE_LOG_CACHE/apt"
-    shift
-    "$command" -q \
-        -o Dir::Etc::SourceList="$private/sources.list" -o Dir::Etc::SourceParts=/dev/null \
-        -o Dir::State::Lists="$private/lists" -o Dir::Cache="$private/cache" \
-        -o APT::Sandbox::User="" -o Acquire::Languages=none \
-        -o Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false \
-        -o Acquire::IndexTargets::deb::CNF::DefaultEnabled=false "$@"
-}
-
-debian_lists() {
-    local private="$SECURE_LOG_CACHE/apt" keyring=/usr/share/keyrings/debian-archive-keyring.gpg mirror suite
-    [ -z "${debian_lists_ready:-}" ] || return 0
-    have apt-get || { say "    no apt-get here"; return 1; }
-    [ -e "$keyring" ] || { say "    no Debian archive keyring here ($keyring)"; return 1; }
-    mirror="$(debian_mirror)"
-    if [ -z "$mirror" ]; then
-        as_root apt-get -qq update >&2 || true
-        mirror="$(debian_mirror)"
-    fi
-    [ -n "$mirror" ] || { say "    apt on this machine uses no Debian mirror"; return 1; }
-    mkdir -p "$private/lists/partial" "$private/cache/archives/partial"
-    for suite in stable stable-updates stable-backports oldstable-backports testing unstable; do
-        printf 'deb [signed-by=%s] %s %s main\n' "$keyring" "$mirror" "$suite"
-    done >"$private/sources.list"
-    say "    reading Debian's package lists of the newer suites (about 30 MB, kept apart from the system's)"
-    # A suite that does not exist on the mirror is no reason to stop: what matters is found or not found below.
-    debian_apt apt-get update >"$private/update.log" 2>&1 || true
-    debian_lists_ready=1
-}
-
-debian_mirror() {
-    # shellcheck disable=SC2016  # apt's own placeholder
-    apt-get indextargets --format '$(SITE)' 'Created-By: Packages' 'Origin: Debian' 'Label: Debian' 2>/dev/null | head -n 1 || true
-}
-
-# debian_unpack PACKAGE VERSION-PATTERN DIRECTORY PATH...: unpacks these paths of the newest matching version.
-debian_unpack() {
-    local package="$1" pattern="$2" into="$3" debs="$SECURE_LOG_CACHE/debs" version="" deb
-    shift 3
-    mkdir -p "$debs" "$into"
-    deb="$(for file in "$debs/${package}_"*.deb; do
-        [ -e "$file" ] || continue
-        version="$(dpkg-deb -f "$file" Version)"
-        if printf '%s' "$version" | grep -Eq "$pattern"; then printf '%s\n' "$file"; fi
-    done | sort -V | tail -n 1)"
-    if [ -z "$deb" ]; then
-        debian_lists || return 1
-        version="$(debian_apt apt-cache madison "$package" | cut -d'|' -f2 | tr -d ' ' |
-            grep -E "$pattern" | sort -V | tail -n 1 || true)"
-        if [ -z "$version" ]; then
-            say "    Debian has no $package whose version matches $pattern"
-            return 1
-        fi
-        say "    downloading Debian's $package $version"
-        rm -rf "$work/deb" && mkdir "$work/deb"
-        (cd "$work/deb" && debian_apt apt-get download "$package=$version" >/dev/null) || return 1
-        deb="$debs/$(basename "$work/deb/"*.deb)"
-        mv "$work/deb/"*.deb "$deb"
-    fi
-    dpkg-deb --fsys-tarfile "$deb" | tar -x -C "$into" --wildcards "$@"
-}
+# --- from Debian ---------------------------------------------------------------------------------------------
 
 # wasi-libc's headers and libraries, kept in the cache. Older ones than these know wasip2 only in part.
 wasi_libc() {
