@@ -30,8 +30,6 @@ pub(crate) mod graph {
                 export pkcs11:token/admin@0.1.0;
             }",
         world: "secure-log:token-exports/token-exports",
-        // Private keys go in from where they lie: without a copy that nobody wipes.
-        ownership: Borrowing { duplicate_if_necessary: true },
         with: { "pkcs11:token/types@0.1.0": super::host::pkcs11::token::types },
     });
 }

@@ -293,7 +293,8 @@ mod tests {
     #[test]
     fn debug_shows_no_pin() {
         let pins = Pins::user("1234").with_officer("5678").with_token("t", "9999");
-        let shown = format!("{pins:?} {:?}", PinFn(|_: &str, _| None));
+        let shown =
+            format!("{pins:?} {:?}", PinFn(|_: &str, _: User| -> Option<Zeroizing<Vec<u8>>> { None }));
         assert_eq!(shown, "Pins(SECURE_LOG_TOKEN_PIN, SECURE_LOG_TOKEN_SO_PIN, t) PinFn");
     }
 }

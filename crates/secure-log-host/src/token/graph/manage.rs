@@ -5,6 +5,7 @@ use std::fmt;
 use secure_log_pkcs11::token::{
     Admin, KeyQuery, KeySpec, PrivateKey, Result, Wrapping, WrappingKey, Zeroizing,
 };
+use zeroize::Zeroize as _;
 
 use super::super::bindings::graph::exports::pkcs11::token::admin;
 use super::{GraphKey, GraphSession, GraphSlot, GraphToken, Handle};
@@ -71,24 +72,11 @@ impl Admin for GraphToken {
 
     fn import_key(&self, on: &GraphSession, key: &PrivateKey, label: &str, id: &[u8]) -> Result<()> {
         let on = on.0.of(self)?;
-        let key = match key {
-            PrivateKey::Ec(key) => admin::PrivateKey::Ec(admin::EcPrivateKey {
-                curve: key.curve.into(),
-                private: &key.private,
-                point: &key.point,
-            }),
-            PrivateKey::Rsa(key) => admin::PrivateKey::Rsa(admin::RsaPrivateKey {
-                modulus: &key.modulus,
-                public_exponent: &key.public_exponent,
-                private_exponent: &key.private_exponent,
-                prime1: &key.prime1,
-                prime2: &key.prime2,
-                exponent1: &key.exponent1,
-                exponent2: &key.exponent2,
-                coefficient: &key.coefficient,
-            }),
-        };
-        self.call(|store, exports| exports.pkcs11_token_admin().call_import_key(store, on, key, label, id))
+        let mut key = copy(key);
+        let imported = self
+            .call(|store, exports| exports.pkcs11_token_admin().call_import_key(store, on, &key, label, id));
+        wipe(&mut key);
+        imported
     }
 
     fn rename_key(&self, on: &GraphSession, key: &GraphKey, label: &str) -> Result<()> {
@@ -99,5 +87,40 @@ impl Admin for GraphToken {
     fn destroy_key(&self, on: &GraphSession, key: &GraphKey) -> Result<()> {
         let (on, key) = (on.0.of(self)?, key.0.of(self)?);
         self.call(|store, exports| exports.pkcs11_token_admin().call_destroy_key(store, on, key))
+    }
+}
+
+/// A key as it goes into the component; to be wiped.
+fn copy(key: &PrivateKey) -> admin::PrivateKey {
+    match key {
+        PrivateKey::Ec(key) => admin::PrivateKey::Ec(admin::EcPrivateKey {
+            curve: key.curve.into(),
+            private: key.private.to_vec(),
+            point: key.point.clone(),
+        }),
+        PrivateKey::Rsa(key) => admin::PrivateKey::Rsa(admin::RsaPrivateKey {
+            modulus: key.modulus.clone(),
+            public_exponent: key.public_exponent.clone(),
+            private_exponent: key.private_exponent.to_vec(),
+            prime1: key.prime1.to_vec(),
+            prime2: key.prime2.to_vec(),
+            exponent1: key.exponent1.to_vec(),
+            exponent2: key.exponent2.to_vec(),
+            coefficient: key.coefficient.to_vec(),
+        }),
+    }
+}
+
+fn wipe(key: &mut admin::PrivateKey) {
+    match key {
+        admin::PrivateKey::Ec(key) => key.private.zeroize(),
+        admin::PrivateKey::Rsa(key) => {
+            key.private_exponent.zeroize();
+            key.prime1.zeroize();
+            key.prime2.zeroize();
+            key.exponent1.zeroize();
+            key.exponent2.zeroize();
+            key.coefficient.zeroize();
+        }
     }
 }

@@ -8,10 +8,10 @@ use cryptoki::error::{Error as CryptokiError, RvError};
 use cryptoki::object::{Attribute, AttributeType, KeyType as CkKeyType, ObjectClass, ObjectHandle};
 use cryptoki::session::Session as CryptokiSession;
 use secure_log_pkcs11::token::{
-    Curve, EcPoint, Key, KeyQuery, KeyType, Mechanism, PublicKey, Result, RsaPublicKey, Signer, TokenError,
+    Curve, EcPoint, Key, KeyType, Mechanism, PublicKey, Result, RsaPublicKey, Signer, TokenError,
 };
 
-use super::session::{Open, find};
+use super::session::Open;
 use super::{error, template};
 
 /// A private key on the token.

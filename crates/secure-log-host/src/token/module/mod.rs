@@ -11,7 +11,7 @@ mod wrap;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use cryptoki::error::Error as CryptokiError;

@@ -55,12 +55,7 @@ impl ModuleWrappingKey {
         Ok(wrapped)
     }
 
-    fn open(
-        &self,
-        raw: &CryptokiSession,
-        wrapped: &[u8],
-        context: &[u8],
-    ) -> Result<Zeroizing<Vec<u8>>, TokenError> {
+    fn open(&self, raw: &CryptokiSession, wrapped: &[u8], context: &[u8]) -> Result<Zeroizing<Vec<u8>>> {
         let (nonce, sealed) = wrapped.split_at_checked(NONCE).ok_or(TokenError::WrappedKeyInvalid)?;
         let mut nonce = nonce.to_vec();
         let params = GcmParams::new(&mut nonce, context, ((TAG * 8) as u64).into()).map_err(error)?;
