@@ -10,7 +10,11 @@
 //! unsafe extern "C" {
 //!     fn C_GetFunctionList(list: *mut *mut CK_FUNCTION_LIST) -> CK_RV;
 //! }
-//! # mod module { #[unsafe(no_mangle)] extern "C" fn C_GetFunctionList(_: *mut *mut super::CK_FUNCTION_LIST) -> super::CK_RV { 5 } }
+//! # mod module {
+//! #     use secure_log_token::ck::{CK_FUNCTION_LIST, CK_RV};
+//! #     #[unsafe(no_mangle)]
+//! #     extern "C" fn C_GetFunctionList(_: *mut *mut CK_FUNCTION_LIST) -> CK_RV { 5 }
+//! # }
 //!
 //! fn make(pins: impl PinProvider + 'static) -> Module {
 //!     // SAFETY: it is the module's own, and stays as long as the program.

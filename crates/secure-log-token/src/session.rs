@@ -19,7 +19,14 @@ pub struct TokenSession(pub(crate) Rc<Open>);
 impl TokenSession {
     pub(crate) fn open(slot: &TokenSlot, read_write: bool) -> Result<Self> {
         let shared = slot.shared.clone();
-        let handle = shared.functions()?.open_session(slot.id, read_write)?;
+        let functions = shared.functions()?;
+        let handle = functions.open_session(slot.id, read_write).map_err(|rv| {
+            // Modules have various words for that.
+            match functions.token_info(slot.id) {
+                Ok(info) if info.flags & CKF_TOKEN_INITIALIZED == 0 => TokenError::TokenUninitialized,
+                _ => rv.into(),
+            }
+        })?;
         shared.sessions.set(shared.sessions.get() + 1);
         Ok(Self(Rc::new(Open {
             shared,
