@@ -20,6 +20,7 @@ use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use crate::config::FillRandom;
+use crate::material::{KeyMaterial, RsaMaterial};
 use crate::random::Random;
 
 /// Modulus of generated RSA keys. 3072 bits stand for 128 bits of security (NIST SP 800-57).
@@ -32,7 +33,7 @@ const OID_RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1
 const OID_RSA_PSS: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.10");
 
 /// A private key that has been checked. Its bytes are zeroized on drop and are shown by
-/// nothing but [`to_pem`](Self::to_pem).
+/// nothing but [`to_pem`](Self::to_pem) and [`material`](Self::material).
 pub struct PrivateKey {
     secret: Secret,
     public: PublicKey,
@@ -167,6 +168,24 @@ impl PrivateKey {
                 Ok(key.try_sign_with_rng(&mut Random(random), message).map_err(failed)?.to_vec())
             }
         }
+    }
+
+    /// Its numbers, for a token that takes it in.
+    pub fn material(&self) -> Result<KeyMaterial, KeyError> {
+        Ok(match &self.secret {
+            Secret::Ed25519(key) => KeyMaterial::Ed25519 {
+                seed: Zeroizing::new(key.as_bytes().to_vec()),
+                public: key.verifying_key().as_bytes().to_vec(),
+            },
+            Secret::EcdsaP256(key) => KeyMaterial::EcdsaP256 {
+                scalar: Zeroizing::new(key.to_bytes().to_vec()),
+                point: key.verifying_key().to_sec1_point(false).as_bytes().to_vec(),
+            },
+            Secret::RsaPssSha256(key) => {
+                let key: &RsaPrivateKey = key.as_ref().as_ref();
+                KeyMaterial::Rsa(Box::new(RsaMaterial::of(key)?))
+            }
+        })
     }
 
     /// PKCS#8 in PEM, the bytes that `openssl genpkey` would write.

@@ -10,9 +10,11 @@ mod files;
 mod key;
 mod keystore;
 mod label;
+mod material;
 mod random;
 
 pub use config::{ALG_VARIABLE, Config, DIR_VARIABLE, FillRandom, GENERATE_VARIABLE, Notice};
 pub use key::{GENERATED_RSA_BITS, PrivateKey};
 pub use keystore::SoftwareKeystore;
 pub use label::key_file_name;
+pub use material::{KeyMaterial, RsaMaterial};
