@@ -4,9 +4,12 @@ mod common;
 #[path = "common/verify.rs"]
 mod verify;
 
+use std::sync::OnceLock;
+
 use common::{Token, key, keys};
 use getrandom::SysRng;
 use getrandom::rand_core::{Rng as _, UnwrapErr};
+use p256::elliptic_curve::sec1::ToSec1Point as _;
 use rsa::pkcs1::EncodeRsaPrivateKey as _;
 use secure_log_pkcs11::token::{
     Admin as _, Curve, EcPoint, Hash, Key as _, KeyType, Mechanism, PrivateEcKey, PrivateKey, PrivateRsaKey,
@@ -28,7 +31,7 @@ fn secret(bytes: &[u8]) -> Zeroizing<Vec<u8>> {
 
 fn p256() -> PrivateEcKey {
     let key = p256::SecretKey::from_slice(&random::<32>()).unwrap();
-    let point = key.public_key().to_sec1_bytes_uncompressed();
+    let point = key.public_key().to_sec1_point(false).as_bytes().to_vec();
     PrivateEcKey { curve: Curve::P256, private: secret(&key.to_bytes()), point }
 }
 
@@ -38,10 +41,16 @@ fn ed25519() -> PrivateEcKey {
     PrivateEcKey { curve: Curve::Ed25519, private: secret(&key.to_bytes()), point }
 }
 
-fn rsa(bits: usize) -> PrivateRsaKey {
-    let key = rsa::RsaPrivateKey::new_unchecked(&mut UnwrapErr(SysRng), bits).unwrap();
-    let der = key.to_pkcs1_der().unwrap();
-    let key = rsa::pkcs1::RsaPrivateKey::try_from(der.as_bytes()).unwrap();
+/// Two keys of 2,048 bits, made once.
+fn rsa(which: usize) -> PrivateRsaKey {
+    static MADE: OnceLock<[Vec<u8>; 2]> = OnceLock::new();
+    let made = MADE.get_or_init(|| {
+        [(); 2].map(|()| {
+            let key = rsa::RsaPrivateKey::new(&mut UnwrapErr(SysRng), 2048).unwrap();
+            key.to_pkcs1_der().unwrap().as_bytes().to_vec()
+        })
+    });
+    let key = rsa::pkcs1::RsaPrivateKeyRef::try_from(made[which].as_slice()).unwrap();
     PrivateRsaKey {
         modulus: key.modulus.as_bytes().to_vec(),
         public_exponent: key.public_exponent.as_bytes().to_vec(),
@@ -79,7 +88,7 @@ fn keys_on_curves_are_imported_and_sign() {
 fn rsa_keys_are_imported_and_sign() {
     let token = Token::new("import rsa");
     let session = token.session();
-    let made = rsa(2048);
+    let made = rsa(0);
     let (modulus, exponent) = (made.modulus.clone(), made.public_exponent.clone());
     token.module.import_key(&session, &PrivateKey::Rsa(Box::new(made)), "rsa", &[1]).unwrap();
     let key = key(&session, "rsa");
@@ -118,14 +127,13 @@ fn what_is_no_pair_is_refused_whole() {
     compressed.point[0] = 2;
     refused(PrivateKey::Ec(compressed));
 
-    let make = || rsa(2048);
     let rsa_refused = |change: &dyn Fn(&mut PrivateRsaKey)| {
-        let mut key = make();
+        let mut key = rsa(0);
         change(&mut key);
         refused(PrivateKey::Rsa(Box::new(key)));
     };
     rsa_refused(&|key| key.modulus.clear());
-    rsa_refused(&|key| *key = rsa(1024));
+    rsa_refused(&|key| key.modulus[0] >>= 1);
     rsa_refused(&|key| key.coefficient.clear());
     rsa_refused(&|key| key.prime1 = secret(&[0; 128]));
     rsa_refused(&|key| key.prime2.extend([1; 256]));
@@ -141,10 +149,10 @@ fn what_is_no_pair_is_refused_whole() {
 fn an_rsa_key_that_is_not_one_is_refused() {
     let token = Token::new("two rsa");
     let session = token.session();
-    let (one, other) = (rsa(2048), rsa(2048));
+    let (one, other) = (rsa(0), rsa(1));
     let mixed = PrivateRsaKey { modulus: other.modulus, ..one };
     let imported = token.module.import_key(&session, &PrivateKey::Rsa(Box::new(mixed)), "key", &[1]);
     assert!(imported.is_err(), "{imported:?}");
     assert!(keys(&session, "key").is_empty());
-    token.module.import_key(&session, &PrivateKey::Rsa(Box::new(rsa(2048))), "key", &[1]).unwrap();
+    token.module.import_key(&session, &PrivateKey::Rsa(Box::new(rsa(0))), "key", &[1]).unwrap();
 }

@@ -43,7 +43,7 @@ fn ulong(len: usize) -> Call<CK_ULONG> {
 
 /// How much of `room` a module says that it filled.
 fn filled(len: CK_ULONG, room: usize) -> Call<usize> {
-    usize::try_from(len).ok().filter(|len| *len <= room).ok_or(Rv(CKR_GENERAL_ERROR))
+    usize::try_from(len).ok().filter(|len| *len <= room).ok_or(Rv(CKR_DEVICE_ERROR))
 }
 
 /// Input, which C has no `const` for.

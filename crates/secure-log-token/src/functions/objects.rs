@@ -39,7 +39,7 @@ impl Functions {
             }
             found.extend_from_slice(&batch[..count]);
             if found.len() > MAX_LIST {
-                return Err(Rv(CKR_GENERAL_ERROR));
+                return Err(Rv(CKR_DEVICE_ERROR));
             }
         }
     }
@@ -74,7 +74,7 @@ impl Functions {
         let mut value: CK_ULONG = 0;
         let size = size_of::<CK_ULONG>() as CK_ULONG;
         match self.read(session, object, kind, (&raw mut value).cast(), size)? {
-            Some(len) if len != size => Err(Rv(CKR_GENERAL_ERROR)),
+            Some(len) if len != size => Err(Rv(CKR_DEVICE_ERROR)),
             len => Ok(len.map(|_| value)),
         }
     }
@@ -88,7 +88,7 @@ impl Functions {
     ) -> Call<Option<bool>> {
         let mut value: CK_BBOOL = CK_FALSE;
         match self.read(session, object, kind, (&raw mut value).cast(), 1)? {
-            Some(len) if len != 1 => Err(Rv(CKR_GENERAL_ERROR)),
+            Some(len) if len != 1 => Err(Rv(CKR_DEVICE_ERROR)),
             len => Ok(len.map(|_| value != CK_FALSE)),
         }
     }

@@ -19,6 +19,9 @@ pub const PIN: &str = "user-1234";
 /// The security officer's.
 pub const SO_PIN: &str = "officer-5678";
 
+/// Names the storage of another process, for one that shares it.
+pub const STORAGE_VARIABLE: &str = "SECURE_LOG_TEST_STORAGE";
+
 const PATHS: [&str; 5] = [
     "/usr/lib/softhsm/libsofthsm2.so",
     "/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so",
@@ -62,9 +65,13 @@ fn module_path() -> PathBuf {
 pub fn storage() -> &'static Path {
     static STORAGE: OnceLock<PathBuf> = OnceLock::new();
     STORAGE.get_or_init(|| {
+        if let Some(parents) = std::env::var_os(STORAGE_VARIABLE) {
+            return parents.into();
+        }
         let all = Path::new(env!("CARGO_TARGET_TMPDIR")).join("softhsm2");
+        let processes = Path::new("/proc");
         for entry in fs::read_dir(&all).into_iter().flatten().flatten() {
-            if !Path::new("/proc").join(entry.file_name()).exists() {
+            if processes.join("self").exists() && !processes.join(entry.file_name()).exists() {
                 let _ = fs::remove_dir_all(entry.path());
             }
         }
@@ -132,7 +139,15 @@ impl Token {
     }
 
     pub fn with(label: &str, entry: CK_C_GetFunctionList, lock: impl ChangeLock + 'static) -> Self {
-        let alone = alone();
+        Self::alone(alone(), label, entry, lock)
+    }
+
+    pub fn alone(
+        alone: MutexGuard<'static, ()>,
+        label: &str,
+        entry: CK_C_GetFunctionList,
+        lock: impl ChangeLock + 'static,
+    ) -> Self {
         let pins = Pins::new();
         // SAFETY: SoftHSM2's, or one that calls it.
         let module = unsafe { Module::new(entry, pins.clone(), lock) };
