@@ -5,6 +5,9 @@
 #   scripts/build-components.sh --wide     dist/wide/ instead: wide arithmetic, for hosts that we configure ourselves
 #   scripts/build-components.sh --bless    write the golden lists of imports (tests/golden) instead of comparing
 #   scripts/build-components.sh --quiet    sizes only, without imports
+#
+# The PKCS#11 tokens are built where scripts/setup-tokens.sh has built their C libraries, and left out elsewhere.
+# KEYSTORE_SOFTHSM   a keystore component (exports keys:keystore/signer) to take in the place of our own with SoftHSM2
 set -euo pipefail
 # shellcheck source=scripts/env.sh
 . "$(dirname "${BASH_SOURCE[0]}")/env.sh"
@@ -41,10 +44,13 @@ if [ "$wide" -eq 1 ]; then
     CARGO_TARGET_WASM32_WASIP2_RUSTFLAGS+=' --cfg curve25519_dalek_bits="64"'
 fi
 
+[ "$wide" -eq 0 ] || compose_flags+=(--wide)
+if [ -n "${KEYSTORE_SOFTHSM:-}" ]; then
+    [ -f "$KEYSTORE_SOFTHSM" ] || die "KEYSTORE_SOFTHSM is $KEYSTORE_SOFTHSM, but there is no such file"
+    compose_flags+=(--prebuilt "keystore-softhsm=$KEYSTORE_SOFTHSM")
+fi
 packages=()
-for manifest in components/*/Cargo.toml; do
-    packages+=(-p "$(sed -n 's/^name = "\(.*\)"/\1/p' "$manifest" | head -n 1)")
-done
+while IFS= read -r package; do packages+=(-p "$package"); done < <(component_packages "$wide")
 
 # The build tool compiles beside the components: it is another profile, so cargo's locks do not meet.
 LOGS="$host_dir/build-logs"
@@ -52,6 +58,11 @@ start_step compose-tool "building the composition tool" \
     env CARGO_TARGET_DIR="$host_dir" cargo build -p secure-log-compose
 step "building the components$([ "$wide" -eq 0 ] || printf ' with wide arithmetic') (SQLite takes longest)"
 cargo build --profile "$profile" --target wasm32-wasip2 --target-dir "$wasm_dir" "${packages[@]}"
+if [ "$wide" -eq 0 ] && tokens_ready; then
+    step "building kryoptic's token"
+    cargo build --locked --profile "$profile" --target wasm32-wasip2 --target-dir "$wasm_dir" \
+        --manifest-path components/token-kryoptic/Cargo.toml
+fi
 wait_step compose-tool "building the composition tool" || exit 1
 
 if [ "$wide" -eq 0 ]; then

@@ -124,10 +124,8 @@ clippy_wasm() {
     # shellcheck source=scripts/env.sh
     . scripts/env.sh
     unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS
-    local packages=() manifest
-    for manifest in components/*/Cargo.toml; do
-        packages+=(-p "$(sed -n 's/^name = "\(.*\)"/\1/p' "$manifest" | head -n 1)")
-    done
+    local packages=() package
+    while IFS= read -r package; do packages+=(-p "$package"); done < <(component_packages 0)
     # In the profile of the components, so that SQLite is not compiled once more.
     cargo clippy --profile component --target wasm32-wasip2 "${packages[@]}" -- -D warnings
 }

@@ -1,8 +1,9 @@
 //! `secure-log-compose`: composes the components into artifacts, or shows what a component imports and exports.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     ffi::OsString,
+    io::ErrorKind,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -15,7 +16,7 @@ use secure_log_compose::{
     plug::{Exports, Part, plug},
     seal::seal_environment,
     shrink::shrink,
-    stacks::{Component, Stacks},
+    stacks::{Component, Stack, Stacks},
     world::Worlds,
 };
 
@@ -31,6 +32,9 @@ options of build:
   --wit DIR          the WIT package that declares the worlds, and further ones in its folders (default: wit)
   --golden DIR       the golden lists of imports (default: tests/golden)
   --out DIR          where the artifacts go (default: dist)
+  --prebuilt NAME=FILE
+                     take this component in the place of the artifact NAME
+  --wide             leave out what there is no build of with wide arithmetic
   --wasm-opt FILE    make the components smaller with binaryen's wasm-opt
   --bless            write the golden lists instead of comparing with them
   --quiet            print sizes without the imports
@@ -84,6 +88,8 @@ struct Build {
     golden: PathBuf,
     out: PathBuf,
     wasm_opt: Option<PathBuf>,
+    prebuilt: BTreeMap<String, PathBuf>,
+    wide: bool,
     bless: bool,
     quiet: bool,
 }
@@ -105,6 +111,8 @@ impl Build {
             golden: "tests/golden".into(),
             out: "dist".into(),
             wasm_opt: None,
+            prebuilt: BTreeMap::new(),
+            wide: false,
             bless: false,
             quiet: false,
         };
@@ -117,6 +125,12 @@ impl Build {
                 Arg::Long("golden") => build.golden = path(args.value()?),
                 Arg::Long("out") => build.out = path(args.value()?),
                 Arg::Long("wasm-opt") => build.wasm_opt = Some(path(args.value()?)),
+                Arg::Long("prebuilt") => {
+                    let value = args.value()?.string()?;
+                    let (name, file) = value.split_once('=').context("--prebuilt wants NAME=FILE")?;
+                    build.prebuilt.insert(name.to_owned(), file.into());
+                }
+                Arg::Long("wide") => build.wide = true,
                 Arg::Long("bless") => build.bless = true,
                 Arg::Long("quiet") => build.quiet = true,
                 Arg::Value(value) => bail!("`{}` is one word too many\n\n{USAGE}", value.string()?),
@@ -139,8 +153,24 @@ impl Build {
             faults += 1;
         };
 
+        for name in self.prebuilt.keys() {
+            if !stacks.stacks.contains_key(name) {
+                bail!("--prebuilt {name}=…, but stacks.toml has no artifact of that name");
+            }
+        }
+        let mut left_out = BTreeSet::new();
         for (name, component) in &stacks.components {
             let file = self.components.join(component.file_name());
+            if self.wide && component.portable_only {
+                left_out.insert(name.as_str());
+                continue;
+            }
+            if let Some(hint) = component.optional.as_ref().filter(|_| !file.exists()) {
+                eprintln!("left out: component `{name}` is not built; {hint}");
+                left_out.insert(name);
+                self.remove(&component_place(name, component))?;
+                continue;
+            }
             let bytes = read(&file).with_context(|| {
                 format!("component `{name}` is not built; run scripts/build-components.sh")
             })?;
@@ -150,6 +180,16 @@ impl Build {
             }
         }
         for name in stacks.build_order()? {
+            let stack = &stacks.stacks[name];
+            let missing = stack.parts().find(|part| left_out.contains(part.as_str()));
+            if let Some(part) = missing.filter(|_| !self.prebuilt.contains_key(name)) {
+                if !self.wide {
+                    eprintln!("left out: artifact `{name}`, because its part `{part}` is");
+                    self.remove(&stack_place(name, stack))?;
+                }
+                left_out.insert(name);
+                continue;
+            }
             match self.compose(name, &stacks, &worlds, &parts) {
                 Ok(bytes) => _ = parts.insert(name, bytes),
                 Err(error) => complain(error.context(format!("artifact `{name}`"))),
@@ -179,9 +219,8 @@ impl Build {
         } else {
             bytes
         };
-        let folder = Path::new(if from.test { "test" } else { "components" });
         let demands = Demands { forbid: &from.forbid, exports: &[], pinned: !from.test };
-        self.finish(&folder.join(name), bytes, &demands, ambient)?;
+        self.finish(&component_place(name, from), bytes, &demands, ambient)?;
         Ok(bytes.to_vec())
     }
 
@@ -207,6 +246,16 @@ impl Build {
         Ok(())
     }
 
+    /// Removes what an earlier build left at a place, so that nobody takes it for a new one.
+    fn remove(&self, place: &Path) -> Result<()> {
+        let path = self.out.join(format!("{}.wasm", place.display()));
+        match std::fs::remove_file(&path) {
+            Err(e) if e.kind() != ErrorKind::NotFound => Err(e)
+                .with_context(|| format!("cannot remove {}, which is of an earlier build", path.display())),
+            _ => Ok(()),
+        }
+    }
+
     fn compose(
         &self,
         name: &str,
@@ -215,6 +264,13 @@ impl Build {
         parts: &BTreeMap<&str, Vec<u8>>,
     ) -> Result<Vec<u8>> {
         let stack = &stacks.stacks[name];
+        if let Some(file) = self.prebuilt.get(name) {
+            let bytes = read(file)?;
+            worlds.check(&bytes, &stack.world).with_context(|| format!("{}", file.display()))?;
+            let demands = Demands { forbid: &[], exports: &stack.exports, pinned: false };
+            self.finish(&stack_place(name, stack), &bytes, &demands, &stacks.ambient)?;
+            return Ok(bytes);
+        }
         let part = |name: &'_ String| -> Result<(String, &[u8])> {
             let bytes = parts.get(name.as_str()).with_context(|| format!("its part `{name}` failed"))?;
             Ok((name.clone(), bytes))
@@ -227,11 +283,27 @@ impl Build {
             worlds.imports(&stack.world, import)
         })?;
         worlds.check(&bytes, &stack.world)?;
-        let folder = Path::new(if stack.test { "test" } else { "" });
-        let demands = Demands { forbid: &[], exports: &stack.exports, pinned: !stack.test };
-        self.finish(&folder.join(name), &bytes, &demands, &stacks.ambient)?;
+        // Of what comes from elsewhere nobody here knows what it imports.
+        let own = !stacks.parts_of(name).iter().any(|part| self.prebuilt.contains_key(*part));
+        let demands = Demands { forbid: &[], exports: &stack.exports, pinned: own && !stack.test };
+        self.finish(&stack_place(name, stack), &bytes, &demands, &stacks.ambient)?;
         Ok(bytes)
     }
+}
+
+/// Where in the output a component is, without `.wasm`.
+fn component_place(name: &str, component: &Component) -> PathBuf {
+    Path::new(if component.test { "test" } else { "components" }).join(name)
+}
+
+/// Where in the output an artifact is, without `.wasm`.
+fn stack_place(name: &str, stack: &Stack) -> PathBuf {
+    let folder = match (stack.test, stack.part) {
+        (true, _) => "test",
+        (false, true) => "components",
+        (false, false) => "",
+    };
+    Path::new(folder).join(name)
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {

@@ -34,6 +34,11 @@ pub struct Component {
     /// Whether it is for tests alone.
     #[serde(default)]
     pub test: bool,
+    /// It may not be there: what to do to get it. It and the artifacts with it in them are left out then.
+    pub optional: Option<String>,
+    /// Whether there is no build of it with wide arithmetic.
+    #[serde(default)]
+    pub portable_only: bool,
 }
 
 impl Component {
@@ -62,6 +67,16 @@ pub struct Stack {
     /// Whether it is for tests alone.
     #[serde(default)]
     pub test: bool,
+    /// Whether it is a part of other artifacts, and stands with the components.
+    #[serde(default)]
+    pub part: bool,
+}
+
+impl Stack {
+    /// What it is made of: the socket and the plugs.
+    pub fn parts(&self) -> impl Iterator<Item = &String> {
+        std::iter::once(&self.socket).chain(&self.plugs)
+    }
 }
 
 /// Why a `stacks.toml` was refused.
@@ -114,6 +129,18 @@ impl Stacks {
         Ok(order)
     }
 
+    /// Everything that a stack is made of, directly or through other stacks.
+    pub fn parts_of(&self, name: &str) -> Vec<&str> {
+        let mut found = Vec::new();
+        if let Some(stack) = self.stacks.get(name) {
+            for part in stack.parts() {
+                found.push(part.as_str());
+                found.extend(self.parts_of(part));
+            }
+        }
+        found
+    }
+
     fn visit<'a>(
         &'a self,
         name: &'a str,
@@ -128,7 +155,7 @@ impl Stacks {
         }
         let stack = &self.stacks[name];
         above.push(name);
-        for part in std::iter::once(&stack.socket).chain(&stack.plugs) {
+        for part in stack.parts() {
             if self.stacks.contains_key(part) {
                 self.visit(part, above, order)?;
             } else if !self.components.contains_key(part) {

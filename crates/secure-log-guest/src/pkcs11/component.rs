@@ -9,9 +9,19 @@ use secure_log_pkcs11::token::{
 };
 
 use super::pin_world::exports::pkcs11::token::pin_provider as p;
-use super::token_import::pkcs11::token::types as w;
 use super::token_world::exports::pkcs11::token::{admin, tokens, wrapping};
+use super::token_world::pkcs11::token::{pin_provider, types as w};
 use super::{HasPins, HasToken};
+
+/// The PIN provider that is plugged into a token component.
+#[derive(Debug)]
+pub struct ImportedPins;
+
+impl t::PinProvider for ImportedPins {
+    fn pin(&self, token_label: &str, user: t::User) -> Option<t::Zeroizing<Vec<u8>>> {
+        pin_provider::get_pin(token_label, user.into()).map(t::Zeroizing::new)
+    }
+}
 
 /// The exports of a token component, over the token of `H`.
 pub struct TokenComponent<H>(PhantomData<H>);

@@ -2,8 +2,8 @@
 
 use secure_log_pkcs11::token as t;
 
-use super::token_import::pkcs11::token::types as w;
 use super::token_world::exports::pkcs11::token::admin;
+use super::token_world::pkcs11::token::types as w;
 
 impl From<t::TokenError> for w::Error {
     fn from(error: t::TokenError) -> Self {

@@ -1,30 +1,16 @@
-//! Tokens: `pkcs11:token` on both sides.
+//! Tokens and PIN providers: the exports of `pkcs11:token`.
 
 mod component;
 mod convert;
-mod imported;
 
-pub use component::{PinComponent, TokenComponent};
-pub use imported::{ImportedPins, ImportedTokens};
+pub use component::{ImportedPins, PinComponent, TokenComponent};
 #[doc(hidden)]
 pub use secure_log_pkcs11::token::TokenError;
 
 use secure_log_pkcs11::token::{Admin, PinProvider, Wrapping};
 
-/// Bindings of the import of `world token-keystore-provider`; its export is the one of
-/// [`keystore_world`](crate::keystore_world). All types live here.
-#[doc(hidden)]
-#[allow(missing_docs, clippy::all, reason = "generated from documented WIT")]
-pub mod token_import {
-    wit_bindgen::generate!({
-        path: "../../wit",
-        inline: "package secure-log:token-import; world token-import { import pkcs11:token/tokens@0.1.0; }",
-        world: "secure-log:token-import/token-import",
-        generate_all,
-    });
-}
-
-/// Bindings of `world token-provider`, over the types of [`token_import`].
+/// Bindings of `world token-provider`; all types live here. Those of the import of `tokens` are in
+/// `secure-log-guest-tokens`.
 #[doc(hidden)]
 #[allow(missing_docs, clippy::all, reason = "generated from documented WIT")]
 pub mod token_world {
@@ -34,12 +20,11 @@ pub mod token_world {
         pub_export_macro: true,
         export_macro_name: "export_token_world",
         default_bindings_module: "secure_log_guest::pkcs11::token_world",
-        with: { "pkcs11:token/types@0.1.0": crate::pkcs11::token_import::pkcs11::token::types },
         generate_all,
     });
 }
 
-/// Bindings of `world pin-provider`, over the types of [`token_import`].
+/// Bindings of `world pin-provider`, over the types of [`token_world`].
 #[doc(hidden)]
 #[allow(missing_docs, clippy::all, reason = "generated from documented WIT")]
 pub mod pin_world {
@@ -49,7 +34,7 @@ pub mod pin_world {
         pub_export_macro: true,
         export_macro_name: "export_pin_world",
         default_bindings_module: "secure_log_guest::pkcs11::pin_world",
-        with: { "pkcs11:token/types@0.1.0": crate::pkcs11::token_import::pkcs11::token::types },
+        with: { "pkcs11:token/types@0.1.0": crate::pkcs11::token_world::pkcs11::token::types },
         generate_all,
     });
 }

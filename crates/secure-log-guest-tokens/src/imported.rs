@@ -1,24 +1,13 @@
-//! Imports of `pkcs11:token` seen as Rust traits.
+//! The import seen as Rust traits.
 
 use secure_log_pkcs11::token as t;
-use secure_log_pkcs11::token::{Key, PinProvider, Result, Session, Signer, Slot, Tokens, Zeroizing};
+use secure_log_pkcs11::token::{Key, Result, Session, Signer, Slot, Tokens};
 
-use super::token_import::pkcs11::token::tokens as wit;
-use super::token_world::pkcs11::token::pin_provider;
+use crate::token_import::pkcs11::token::tokens as wit;
 
 /// The tokens that are plugged into the component, or its host's.
 #[derive(Debug)]
 pub struct ImportedTokens;
-
-/// The PIN provider that is plugged into the component.
-#[derive(Debug)]
-pub struct ImportedPins;
-
-impl PinProvider for ImportedPins {
-    fn pin(&self, token_label: &str, user: t::User) -> Option<Zeroizing<Vec<u8>>> {
-        pin_provider::get_pin(token_label, user.into()).map(Zeroizing::new)
-    }
-}
 
 impl Tokens for ImportedTokens {
     type Slot = wit::Slot;
