@@ -1,5 +1,7 @@
 //! Tokens and keys are made, renamed and destroyed.
 
+#![allow(clippy::unwrap_used, reason = "a failed expectation ends the test")]
+
 mod common;
 
 use std::cell::Cell;

@@ -1,5 +1,7 @@
 //! Keys that were made by other libraries, on SoftHSM2.
 
+#![allow(clippy::unwrap_used, reason = "a failed expectation ends the test")]
+
 mod common;
 #[path = "common/verify.rs"]
 mod verify;

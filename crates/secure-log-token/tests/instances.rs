@@ -1,5 +1,7 @@
 //! Several instances at one token: the lease, and what the others did.
 
+#![allow(clippy::unwrap_used, reason = "a failed expectation ends the test")]
+
 mod common;
 
 use std::process::Command;

@@ -1,5 +1,7 @@
 //! PINs: asked for once, tried once.
 
+#![allow(clippy::unwrap_used, reason = "a failed expectation ends the test")]
+
 mod common;
 
 use std::sync::OnceLock;

@@ -1,5 +1,7 @@
 //! Keys of SoftHSM2 sign, and other libraries verify.
 
+#![allow(clippy::unwrap_used, reason = "a failed expectation ends the test")]
+
 mod common;
 #[path = "common/verify.rs"]
 mod verify;

@@ -1,5 +1,7 @@
 //! Keys wrapped by AES keys of SoftHSM2.
 
+#![allow(clippy::unwrap_used, reason = "a failed expectation ends the test")]
+
 mod common;
 
 use common::Token;

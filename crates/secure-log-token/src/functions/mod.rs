@@ -30,7 +30,9 @@ const MAX_LIST: usize = 65_536;
 
 /// A CK_ULONG in 32 bits; one that has more becomes the largest.
 pub(crate) fn to_u32(value: CK_ULONG) -> u32 {
-    value.min(u32::MAX as CK_ULONG) as u32
+    #[allow(clippy::unnecessary_cast, reason = "CK_ULONG has 64 bits elsewhere")]
+    let value = value.min(u32::MAX as CK_ULONG) as u32;
+    value
 }
 
 fn check(rv: CK_RV) -> Call<()> {
