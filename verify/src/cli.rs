@@ -29,8 +29,8 @@ pub struct Args {
     #[arg(long, value_name = "NAME")]
     pub stream: Option<String>,
 
-    /// Key to sign with, `<NAME>.pem` in SECURE_LOG_KEYSTORE_DIR [default: `audit`, or
-    /// `audit-<algorithm>` with SECURE_LOG_KEYSTORE_ALG]
+    /// Key to sign with, `<NAME>.pem` in SECURE_LOG_KEYSTORE_DIR, or its label or `pkcs11:` URI on a
+    /// token [default: `audit`, or `audit-<algorithm>` with SECURE_LOG_KEYSTORE_ALG]
     #[arg(long, value_name = "NAME")]
     pub identity: Option<String>,
 
@@ -91,10 +91,16 @@ Examples:
   cargo run --release -- ../dist/secure-log-file.wasm audit.jsonl --events /var/log/dpkg.log
   SECURE_LOG_KEYSTORE_ALG=ecdsa-p256 cargo run --release -- ../dist/secure-log-sqlite.wasm audit.db
 
+  cargo run --release -- ../dist/secure-log-sqlite-pkcs11.wasm \":memory:\"
+  SECURE_LOG_PKCS11_MODULE=/usr/lib/softhsm/libsofthsm2.so \
+    cargo run --release -- ../dist/secure-log-sqlite-pkcs11-host.wasm audit.db
+
 Exit code: 0 when every step holds, 1 when one does not, 2 when the call cannot be understood.
 
 Without SECURE_LOG_KEYSTORE_DIR, a log on disk is signed with a key in <log>.keys/, made on first
-use; a log in memory with a key that ends with the run.";
+use; a log in memory with a key that ends with the run. A component that signs with a PKCS #11 token
+gets a throw-away one, unless SOFTHSM2_CONF or KRYOPTIC_CONF and SECURE_LOG_TOKEN_PIN (or _PIN_FILE)
+name yours.";
 
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|_| format!("{text:?} is not a number"))?;

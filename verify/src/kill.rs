@@ -18,7 +18,7 @@ use crate::writer::{Ack, BATCH, hex};
 const START: Duration = Duration::from_secs(60);
 
 /// How writers are started.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Writers {
     /// This program.
     pub program: PathBuf,
@@ -28,6 +28,8 @@ pub struct Writers {
     pub store: StorePath,
     /// Whether they hold a native lock.
     pub host_lock: bool,
+    /// Variables for them, besides those of this process.
+    pub env: Vec<(String, String)>,
 }
 
 /// A writer process. It is killed when this is dropped.
@@ -57,6 +59,7 @@ impl Writers {
         if !self.host_lock {
             command.arg("--no-host-lock");
         }
+        command.envs(self.env.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child =
             command.spawn().with_context(|| format!("cannot start {}", self.program.display()))?;

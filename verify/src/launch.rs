@@ -155,21 +155,40 @@ impl DerefMut for Session {
     }
 }
 
-/// Where signing keys are: a directory of `<label>.pem` files, or nowhere (ephemeral keys).
+/// The signing keys of a run.
 #[derive(Clone, Debug)]
 pub struct Keys {
     /// The key to sign with.
     pub identity: String,
-    /// Directory of the keys.
-    pub dir: Option<PathBuf>,
-    /// Whether the harness made that directory for this log.
-    pub ours: bool,
+    /// Where they are.
+    pub place: Place,
+}
+
+/// Where signing keys are.
+#[derive(Clone, Debug)]
+pub enum Place {
+    /// In the memory of the instance, made there and gone with it.
+    Memory,
+    /// In a directory of `<label>.pem` files.
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// Whether the harness made it for this log.
+        ours: bool,
+    },
+    /// On a token, with these names.
+    Token(Vec<String>),
 }
 
 impl Keys {
-    /// Labels of all keys in the directory, sorted; a name with an escape in it is left out.
+    /// Labels of all keys; in a directory sorted, and a name with an escape in it is left out.
     pub fn labels(&self) -> Vec<String> {
-        let files = self.dir.iter().filter_map(|dir| std::fs::read_dir(dir).ok()).flatten().flatten();
+        let dir = match &self.place {
+            Place::Memory => return Vec::new(),
+            Place::Token(names) => return names.clone(),
+            Place::Directory { path, .. } => path,
+        };
+        let files = std::fs::read_dir(dir).into_iter().flatten().flatten();
         let mut labels: Vec<String> = files
             .filter_map(|file| file.file_name().to_str()?.strip_suffix(".pem").map(str::to_owned))
             .filter(|label| !label.contains('%'))

@@ -17,6 +17,7 @@ pub mod report;
 pub mod run;
 mod setup;
 pub mod steps;
+pub mod token;
 pub mod writer;
 
 pub use secure_log_host as host;

@@ -10,7 +10,7 @@ use crate::bench::{self, Sizes};
 use crate::cli::Args;
 use crate::events::Source;
 use crate::host::{Guest, Reach, types::Checkpoint};
-use crate::launch::{Launcher, Session};
+use crate::launch::{Keys, Launcher, Place, Session};
 use crate::report::{Report, duration};
 use crate::setup::{
     artifact_path, default_name, described, described_events, described_keys, environment, keys, launcher,
@@ -18,6 +18,7 @@ use crate::setup::{
 };
 use crate::steps::{Appended, Run, append, copy, count, experiments, prove, read, seal, sign};
 use crate::store_path::StorePath;
+use crate::token::Token;
 use crate::writer;
 
 /// Runs what the command line asks for. False when a step failed; an error when the call could
@@ -30,7 +31,8 @@ pub fn run(args: &Args) -> anyhow::Result<bool> {
     }
     if let Some(stream) = &args.child_writer {
         let config = args.config.as_deref().context("a writer needs a config")?;
-        let launcher = launcher(args, &path, Guest { env: environment(args)?, ..Guest::default() })?;
+        let mut launcher = launcher(args, &path, Guest { env: environment(args)?, ..Guest::default() })?;
+        let _token = Token::of(&launcher.artifact, args.identity.as_deref(), &mut launcher.guest)?;
         let store = StorePath::parse(config)?;
         return writer::run(&launcher, &store, stream, args.child_appends).map(|()| true);
     }
@@ -52,7 +54,13 @@ pub fn run(args: &Args) -> anyhow::Result<bool> {
         (None, None) => unreachable!("one of the two is there"),
     };
     let mut guest = Guest { env: environment(args)?, silent: false, ..Guest::default() };
-    let keys = keys(args, &store, &mut guest)?;
+    let token = Token::of(&launcher.artifact, args.identity.as_deref(), &mut guest)?;
+    let keys = match &token {
+        Some(token) => {
+            Keys { identity: token.identities[0].clone(), place: Place::Token(token.identities.clone()) }
+        }
+        None => keys(args, &store, &mut guest)?,
+    };
     let scratch = scratch(&store)?;
     let scratch_dir = scratch.path().canonicalize()?;
 
@@ -66,6 +74,9 @@ pub fn run(args: &Args) -> anyhow::Result<bool> {
         }
         Reach::Host => report.fact("transport", "this program, with a native SQLite store; no network"),
     }
+    if let Some(token) = &token {
+        report.fact("token", token.description.clone());
+    }
     report.fact("key", described_keys(&keys));
     report.fact("events", described_events(args));
     report.fact("compiled", format!("in {} (kept for the next run)", duration(compiled)));
@@ -74,6 +85,7 @@ pub fn run(args: &Args) -> anyhow::Result<bool> {
         launcher,
         store,
         keys,
+        token,
         trusted: args.trust.clone(),
         id: run_id(),
         report,

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use crate::cli::Args;
 use crate::host::{Artifact, Guest};
-use crate::launch::{Keys, Launcher};
+use crate::launch::{Keys, Launcher, Place};
 use crate::store_path::StorePath;
 
 pub(crate) fn artifact_path(args: &Args) -> anyhow::Result<PathBuf> {
@@ -62,7 +62,7 @@ pub(crate) fn keys(args: &Args, store: &StorePath, guest: &mut Guest) -> anyhow:
             }
             (PathBuf::from(name), true)
         }
-        (None, None) => return Ok(Keys { identity, dir: None, ours: false }),
+        (None, None) => return Ok(Keys { identity, place: Place::Memory }),
     };
     if ours {
         std::fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
@@ -74,7 +74,7 @@ pub(crate) fn keys(args: &Args, store: &StorePath, guest: &mut Guest) -> anyhow:
     guest.env.retain(|(n, _)| n != DIR);
     guest.env.push((DIR.into(), name.clone()));
     guest.preopen(&dir, name);
-    Ok(Keys { identity, dir: Some(dir), ours })
+    Ok(Keys { identity, place: Place::Directory { path: dir, ours } })
 }
 
 /// A directory for copies: beside the log, so that it is the same file system.
@@ -108,12 +108,13 @@ pub(crate) fn described(store: &StorePath, temporary: bool) -> String {
 
 pub(crate) fn described_keys(keys: &Keys) -> String {
     let name = &keys.identity;
-    match &keys.dir {
-        None => format!("{name:?}, made for this run and gone with it"),
-        Some(dir) if keys.ours => {
-            format!("{name:?} in {} (made on first use; keep real keys away from the log)", dir.display())
+    match &keys.place {
+        Place::Memory => format!("{name:?}, made for this run and gone with it"),
+        Place::Directory { path, ours: true } => {
+            format!("{name:?} in {} (made on first use; keep real keys away from the log)", path.display())
         }
-        Some(dir) => format!("{name:?} in {}", dir.display()),
+        Place::Directory { path, ours: false } => format!("{name:?} in {}", path.display()),
+        Place::Token(_) => format!("{name:?}"),
     }
 }
 

@@ -6,6 +6,11 @@ pub(crate) mod core {
     wasmtime::component::bindgen!({ path: "../../wit", world: "composed-sqlite" });
 }
 
+/// A keystore by itself.
+pub(crate) mod keystore {
+    wasmtime::component::bindgen!({ path: "../../wit", world: "keystore-provider" });
+}
+
 pub(crate) mod transport_import {
     wasmtime::component::bindgen!({
         path: "../../wit",

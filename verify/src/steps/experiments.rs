@@ -192,6 +192,7 @@ pub fn kills(run: &mut Run, store: &StorePath, rounds: u32) {
             artifact: launcher.artifact.path().to_owned(),
             store: store.clone(),
             host_lock: launcher.host_lock,
+            env: run.token.as_ref().map_or(Vec::new(), |token| token.env.clone()),
         };
         let bar = progress("killing writers", Some(rounds.into()));
         let (mut acknowledged, mut unanswered, mut slowest) = (0, 0, std::time::Duration::ZERO);

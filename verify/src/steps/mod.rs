@@ -12,6 +12,7 @@ use crate::host::types::StreamHead;
 use crate::launch::{Keys, Launcher, Session};
 use crate::report::Report;
 use crate::store_path::StorePath;
+use crate::token::Token;
 
 /// What steps share.
 pub struct Run {
@@ -21,6 +22,8 @@ pub struct Run {
     pub store: StorePath,
     /// Its signing keys.
     pub keys: Keys,
+    /// The token that they are on, if they are on one.
+    pub token: Option<Token>,
     /// Verifier keys to trust: the user's, then also the keystore's once they are known.
     pub trusted: Vec<String>,
     /// Part of the names of all streams that experiments make.

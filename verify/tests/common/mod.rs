@@ -53,6 +53,7 @@ impl Stack {
             artifact: self.launcher.artifact.path().to_owned(),
             store: self.store.clone(),
             host_lock: self.launcher.host_lock,
+            env: Vec::new(),
         }
     }
 }
