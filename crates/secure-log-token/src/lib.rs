@@ -23,6 +23,8 @@
 //! }
 //! ```
 //!
+//! The module of SoftHSM needs [`Module::with_stored`] besides: [`softhsm`].
+//!
 //! # How it behaves
 //!
 //! * The module is started (`C_Initialize`) by the first call, not by [`Module::new`]. One that does not start is
@@ -54,6 +56,7 @@ mod public;
 mod session;
 mod signer;
 mod slot;
+pub mod softhsm;
 mod wrapping;
 
 pub use key::TokenKey;

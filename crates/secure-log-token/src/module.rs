@@ -14,6 +14,7 @@ use crate::lock::ChangeLock;
 use crate::slot::TokenSlot;
 
 type Check = Box<dyn Fn() -> Result<()>>;
+type Stored = Box<dyn Fn() -> Result<usize>>;
 
 /// A PKCS #11 module: its tokens.
 pub struct Module {
@@ -40,6 +41,7 @@ impl Module {
                 pins: Box::new(pins),
                 lock: Box::new(lock),
                 check: None,
+                stored: None,
                 sole_use: false,
                 functions: OnceCell::new(),
                 started: Cell::new(false),
@@ -59,8 +61,19 @@ impl Module {
         self
     }
 
-    /// Nothing else in this process uses the module, as in a component. So `init_token` may restart it (C_Finalize,
-    /// C_Initialize) while no session is open, to see tokens that other instances made since.
+    /// Counts the tokens in the storage, for a module that skips what it cannot read. A label that no token has is then
+    /// [`TokenError::Unusable`] if there are more tokens than the module sees: it may be that of a damaged one.
+    #[must_use]
+    pub fn with_stored(mut self, stored: impl Fn() -> Result<usize> + 'static) -> Self {
+        if let Some(shared) = Rc::get_mut(&mut self.shared) {
+            shared.stored = Some(Box::new(stored));
+        }
+        self
+    }
+
+    /// Nothing else in this process uses the module, as in a component. So it may be restarted (C_Finalize, C_Initialize)
+    /// while no session is open, to see tokens that other instances made since: before a token is made, and when one
+    /// is not found though there are more than are seen.
     #[must_use]
     pub fn with_sole_use(mut self) -> Self {
         if let Some(shared) = Rc::get_mut(&mut self.shared) {
@@ -79,18 +92,43 @@ impl Tokens for Module {
     }
 
     fn find_token(&self, label: &str) -> Result<Option<TokenSlot>> {
-        let mut found = None;
+        let (found, seen) = self.look_for(label)?;
+        let Some(count) = self.shared.stored.as_ref().filter(|_| found.is_none()) else { return Ok(found) };
+        if count()? <= seen {
+            return Ok(None);
+        }
+        // Made since by another instance?
+        self.shared.refresh()?;
+        let (found, seen) = self.look_for(label)?;
+        match count()? {
+            stored if found.is_none() && stored > seen => Err(TokenError::Unusable(format!(
+                "no token is called {label:?}, but of {stored} tokens in the storage only {seen} can be read: restore or \
+                 remove the others"
+            ))),
+            _ => Ok(found),
+        }
+    }
+}
+
+impl Module {
+    /// The slot of this label, and how many tokens there are.
+    fn look_for(&self, label: &str) -> Result<(Option<TokenSlot>, usize)> {
+        let (mut found, mut seen) = (None, 0);
         for slot in self.slots()? {
             let info = match slot.info() {
                 // Taken out in between, or none that could have a label.
                 Err(TokenError::TokenAbsent | TokenError::TokenUninitialized) => continue,
                 info => info?,
             };
-            if info.initialized && info.label == label && found.replace(slot).is_some() {
+            if !info.initialized {
+                continue;
+            }
+            seen += 1;
+            if info.label == label && found.replace(slot).is_some() {
                 return Err(TokenError::InvalidInput);
             }
         }
-        Ok(found)
+        Ok((found, seen))
     }
 }
 
@@ -106,6 +144,7 @@ pub(crate) struct Shared {
     pub pins: Box<dyn PinProvider>,
     pub lock: Box<dyn ChangeLock>,
     check: Option<Check>,
+    stored: Option<Stored>,
     sole_use: bool,
     functions: OnceCell<Functions>,
     started: Cell<bool>,
@@ -136,11 +175,12 @@ impl Shared {
 
     /// Makes the module look at its storage afresh, if that is ours to do.
     pub fn refresh(&self) -> Result<()> {
-        if self.sole_use && self.sessions.get() == 0 && self.started.get() {
-            self.functions()?.finalize()?;
-            self.started.set(false);
+        if !self.sole_use || self.sessions.get() > 0 || !self.started.get() {
+            return Ok(());
         }
-        Ok(())
+        let stopped = self.functions()?.finalize();
+        self.started.set(false);
+        Ok(stopped?)
     }
 }
 
