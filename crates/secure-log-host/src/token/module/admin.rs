@@ -1,6 +1,7 @@
 //! Provisioning through a vendor's library.
 
 use std::sync::{MutexGuard, TryLockError};
+use std::time::{Duration, Instant};
 
 use cryptoki::error::{Error as CryptokiError, RvError};
 use cryptoki::mechanism::Mechanism;
@@ -12,87 +13,120 @@ use secure_log_pkcs11::token::{
 };
 
 use super::key::{describe, public_halves};
-use super::login::text_pin;
+use super::login::new_pin;
 use super::session::{Open, find};
 use super::{Module, ModuleKey, ModuleSession, ModuleSlot, error, template};
 
 const RSA_BITS: std::ops::RangeInclusive<u32> = 2_048..=4_096;
 
+/// How long a thread waits for another that changes a token.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 impl Module {
     /// Only one thread of this process changes tokens.
     fn alone(&self) -> Result<MutexGuard<'_, ()>> {
-        match self.library.changing.try_lock() {
-            Ok(guard) => Ok(guard),
-            Err(TryLockError::Poisoned(poisoned)) => Ok(poisoned.into_inner()),
-            Err(TryLockError::WouldBlock) => Err(TokenError::Locked),
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.library.changing.try_lock() {
+                Ok(guard) => return Ok(guard),
+                Err(TryLockError::Poisoned(poisoned)) => return Ok(poisoned.into_inner()),
+                Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                Err(TryLockError::WouldBlock) => return Err(TokenError::Locked),
+            }
         }
+    }
+
+    /// The first slot whose token was never initialized.
+    fn blank(&self) -> Result<ModuleSlot> {
+        for slot in self.slots()? {
+            if !slot.info()?.initialized {
+                return Ok(slot);
+            }
+        }
+        Err(TokenError::TokenAbsent)
     }
 }
 
 /// Calls the library for what changes keys.
 fn change<T>(on: &Open, call: impl FnOnce(&CryptokiSession) -> Result<T>) -> Result<T> {
-    on.with(|raw| {
-        if !on.read_write {
-            Err(TokenError::ReadOnly)
-        } else if !on.application.may_use_keys() {
-            Err(TokenError::NotLoggedIn)
-        } else {
-            call(raw)
-        }
-    })
+    on.with(|_| if on.read_write { Ok(()) } else { Err(TokenError::ReadOnly) })?;
+    on.with_idle(call)
 }
 
-/// Whether a key that has a private half, or is secret, has this name.
-fn taken(raw: &CryptokiSession, query: &KeyQuery) -> Result<bool> {
-    for class in [ObjectClass::PRIVATE_KEY, ObjectClass::SECRET_KEY] {
-        if !find(raw, class, query)?.is_empty() {
-            return Ok(true);
-        }
-    }
-    Ok(false)
+/// A key of another token is not changed through this one.
+fn check_same_token(on: &ModuleSession, key: &ModuleKey) -> Result<()> {
+    let (on, of) = (&on.0.slot, &key.session.slot);
+    key.session.with(|_| Ok(()))?;
+    let same = on.slot == of.slot && std::sync::Arc::ptr_eq(&on.module.library, &of.module.library);
+    if same { Ok(()) } else { Err(TokenError::InvalidInput) }
 }
 
-/// Refuses names that no new key can have.
-fn free(raw: &CryptokiSession, label: &str, id: &[u8]) -> Result<()> {
-    if !(1..=255).contains(&label.len()) || !(1..=64).contains(&id.len()) {
+fn check_label(label: &str) -> Result<()> {
+    if (1..=255).contains(&label.len()) { Ok(()) } else { Err(TokenError::InvalidInput) }
+}
+
+/// Refuses names that no new key of this class can have.
+fn free(raw: &CryptokiSession, class: ObjectClass, label: &str, id: &[u8]) -> Result<()> {
+    check_label(label)?;
+    if !(1..=64).contains(&id.len()) {
         return Err(TokenError::InvalidInput);
     }
     let by_label = KeyQuery { label: Some(label.into()), id: None };
     let by_id = KeyQuery { label: None, id: Some(id.into()) };
-    if taken(raw, &by_label)? || taken(raw, &by_id)? { Err(TokenError::Exists) } else { Ok(()) }
+    if !find(raw, class, &by_label)?.is_empty() || !find(raw, class, &by_id)?.is_empty() {
+        return Err(TokenError::Exists);
+    }
+    if class != ObjectClass::PRIVATE_KEY {
+        return Ok(());
+    }
+    // A public key of this id without a private one would make it doubtful whose it is. With the label too it is what
+    // an interrupted import left; another is somebody's.
+    let orphans = find(raw, ObjectClass::PUBLIC_KEY, &by_id)?;
+    for orphan in &orphans {
+        if !describe(raw, *orphan).is_ok_and(|public| public.label == label.as_bytes()) {
+            return Err(TokenError::Exists);
+        }
+    }
+    orphans.into_iter().try_for_each(|orphan| raw.destroy_object(orphan).map_err(error))
 }
 
 impl Admin for Module {
     fn init_token(&self, label: &str) -> Result<ModuleSlot> {
-        if !(1..=32).contains(&label.len()) || label.ends_with(' ') {
+        if !(1..=32).contains(&label.len()) || label.ends_with(' ') || label.contains('\0') {
             return Err(TokenError::InvalidInput);
         }
         let _alone = self.alone()?;
-        let mut blank = None;
-        for slot in self.slots()? {
-            let info = slot.info()?;
-            if info.initialized && info.label == label {
-                return Err(TokenError::Exists);
-            }
-            if !info.initialized && blank.is_none() {
-                blank = Some(slot);
-            }
+        let library = &self.library;
+        let there = self.find_token(label)?;
+        // One without the user's PIN is what an interrupted call left.
+        if let Some(slot) = &there
+            && slot.info()?.user_pin_initialized
+        {
+            return Err(TokenError::Exists);
         }
-        let blank = blank.ok_or(TokenError::TokenAbsent)?;
-        let officer = text_pin(&self.pins, label, User::SecurityOfficer)?;
-        let user = text_pin(&self.pins, label, User::Normal)?;
-        let pkcs11 = &self.library.pkcs11;
-        self.library.forget(blank.id());
-        pkcs11.init_token(blank.slot, &officer, label).map_err(error)?;
-        let set_pin = |slot: &ModuleSlot| {
-            let raw = pkcs11.open_rw_session(slot.slot).map_err(error)?;
-            raw.login(UserType::So, Some(&officer)).map_err(error)?;
-            let set = raw.init_pin(&user).map_err(error);
-            set.and(raw.logout().map_err(error))
+        let slot = match &there {
+            Some(slot) => slot.clone(),
+            None => self.blank()?,
         };
-        // Some libraries give the token another slot now, SoftHSM2 among them.
-        let slot = self.find_token(label)?.ok_or(TokenError::TokenAbsent)?;
-        set_pin(&slot)?;
+        let info = slot.flags()?;
+        let pin = |user| new_pin(&self.pins, label, user, &info);
+        let (officer, user) = (pin(User::SecurityOfficer)?, pin(User::Normal)?);
+        let slot = match there {
+            Some(slot) => slot,
+            None => {
+                library.slots(|pkcs11| pkcs11.init_token(slot.slot, &officer, label))?;
+                // Some libraries give the token another slot now, SoftHSM2 among them.
+                self.find_token(label)?.ok_or(TokenError::TokenAbsent)?
+            }
+        };
+        library.forget(slot.id());
+        let raw = library.slots(|pkcs11| pkcs11.open_rw_session(slot.slot))?;
+        raw.login(UserType::So, Some(&officer)).map_err(error)?;
+        let set = raw.init_pin(&user).map_err(error);
+        let logged_out = raw.logout().map_err(error);
+        set.and(logged_out)?;
         Ok(slot)
     }
 
@@ -102,7 +136,11 @@ impl Admin for Module {
         }
         let _alone = self.alone()?;
         change(&on.0, |raw| {
-            free(raw, label, id)?;
+            let class = match spec {
+                KeySpec::Aes => ObjectClass::SECRET_KEY,
+                KeySpec::Ec(_) | KeySpec::Rsa(_) => ObjectClass::PRIVATE_KEY,
+            };
+            free(raw, class, label, id)?;
             match spec {
                 KeySpec::Ec(curve) => generate_ec(raw, curve, label, id),
                 KeySpec::Rsa(bits) => generate_rsa(raw, bits, label, id),
@@ -114,7 +152,7 @@ impl Admin for Module {
     fn import_key(&self, on: &ModuleSession, key: &PrivateKey, label: &str, id: &[u8]) -> Result<()> {
         let _alone = self.alone()?;
         change(&on.0, |raw| {
-            free(raw, label, id)?;
+            free(raw, ObjectClass::PRIVATE_KEY, label, id)?;
             match key {
                 PrivateKey::Ec(key) => import_ec(raw, key, label, id),
                 PrivateKey::Rsa(key) => import_rsa(raw, key, label, id),
@@ -123,16 +161,16 @@ impl Admin for Module {
     }
 
     fn rename_key(&self, on: &ModuleSession, key: &ModuleKey, label: &str) -> Result<()> {
-        if !(1..=255).contains(&label.len()) {
-            return Err(TokenError::InvalidInput);
-        }
+        check_label(label)?;
+        check_same_token(on, key)?;
         let _alone = self.alone()?;
         change(&on.0, |raw| {
             let named = describe(raw, key.handle)?;
             if named.label == label.as_bytes() {
                 return Ok(());
             }
-            if taken(raw, &KeyQuery { label: Some(label.into()), id: None })? {
+            let same = KeyQuery { label: Some(label.into()), id: None };
+            if !find(raw, ObjectClass::PRIVATE_KEY, &same)?.is_empty() {
                 return Err(TokenError::Exists);
             }
             let halves = public_halves(raw, &named)?;
@@ -153,6 +191,7 @@ impl Admin for Module {
     }
 
     fn destroy_key(&self, on: &ModuleSession, key: &ModuleKey) -> Result<()> {
+        check_same_token(on, key)?;
         let _alone = self.alone()?;
         change(&on.0, |raw| {
             let halves = public_halves(raw, &describe(raw, key.handle)?)?;
@@ -180,14 +219,8 @@ fn generate_ec(raw: &CryptokiSession, curve: Curve, label: &str, id: &[u8]) -> R
 
 fn generate_rsa(raw: &CryptokiSession, bits: u32, label: &str, id: &[u8]) -> Result<()> {
     let mut public = template::public(label, id);
-    public.extend([
-        Attribute::ModulusBits(u64::from(bits).into()),
-        Attribute::PublicExponent(vec![1, 0, 1]),
-        Attribute::Encrypt(false),
-        Attribute::Wrap(false),
-    ]);
-    let mut private = template::private(label, id);
-    private.extend([Attribute::Decrypt(false), Attribute::Unwrap(false)]);
+    public.extend([Attribute::ModulusBits(u64::from(bits).into()), Attribute::PublicExponent(vec![1, 0, 1])]);
+    let private = template::private(label, id);
     raw.generate_key_pair(&Mechanism::RsaPkcsKeyPairGen, &public, &private).map(|_| ()).map_err(error)
 }
 
@@ -251,17 +284,11 @@ fn import_rsa(raw: &CryptokiSession, key: &PrivateRsaKey, label: &str, id: &[u8]
     ];
     let mut public = template::public(label, id);
     public.extend(common.clone());
-    public.extend([
-        Attribute::Class(ObjectClass::PUBLIC_KEY),
-        Attribute::Encrypt(false),
-        Attribute::Wrap(false),
-    ]);
+    public.push(Attribute::Class(ObjectClass::PUBLIC_KEY));
     let mut private = template::private(label, id);
     private.extend(common);
     private.extend([
         Attribute::Class(ObjectClass::PRIVATE_KEY),
-        Attribute::Decrypt(false),
-        Attribute::Unwrap(false),
         Attribute::PrivateExponent(key.private_exponent.to_vec()),
         Attribute::Prime1(key.prime1.to_vec()),
         Attribute::Prime2(key.prime2.to_vec()),

@@ -1,10 +1,10 @@
 //! Private keys, and what they sign.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use cryptoki::error::{Error as CryptokiError, RvError};
+use cryptoki::error::{Error as CryptokiError, Result as CryptokiResult, RvError};
 use cryptoki::object::{Attribute, AttributeType, KeyType as CkKeyType, ObjectClass, ObjectHandle};
 use cryptoki::session::Session as CryptokiSession;
 use secure_log_pkcs11::token::{
@@ -41,12 +41,7 @@ impl ModuleKey {
     /// A signature is made over the session, so keys of the wrong type are found before the token is asked: some
     /// tokens fail in ways that say nothing.
     fn prepared(&self, raw: &CryptokiSession, mechanism: Mechanism) -> Result<()> {
-        let description = describe(raw, self.handle)?;
-        if template::fits(mechanism, key_type(raw, &description)?) {
-            Ok(())
-        } else {
-            Err(TokenError::KeyUnsuitable)
-        }
+        template::check_fits(mechanism, key_type(raw, &describe(raw, self.handle)?)?)
     }
 }
 
@@ -176,13 +171,9 @@ impl Key for ModuleKey {
     }
 
     fn sign(&self, mechanism: Mechanism, data: &[u8]) -> Result<Vec<u8>> {
-        if let Mechanism::RsaPssPrehashed { hash, .. } = mechanism
-            && data.len() != hash.digest_len() as usize
-        {
-            return Err(TokenError::InvalidInput);
-        }
         self.session.with_idle(|raw| {
             self.prepared(raw, mechanism)?;
+            template::check_data(mechanism, data)?;
             let sign = || raw.sign(&template::mechanism(mechanism), self.handle, data).map_err(error);
             match sign() {
                 Err(TokenError::Busy) => {
@@ -200,7 +191,7 @@ impl Key for ModuleKey {
             self.prepared(raw, mechanism)?;
             raw.sign_init(&template::mechanism(mechanism), self.handle).map_err(error)?;
             self.session.signing.store(true, Ordering::Release);
-            Ok(ModuleSigner { session: self.session.clone(), over: false })
+            Ok(ModuleSigner { session: self.session.clone(), over: Mutex::new(None) })
         })
     }
 }
@@ -214,37 +205,57 @@ impl fmt::Debug for ModuleKey {
 /// A signature that is being made.
 pub struct ModuleSigner {
     session: Arc<Open>,
-    over: bool,
+    /// Why it goes no further: it was finished, or it failed.
+    over: Mutex<Option<TokenError>>,
+}
+
+impl ModuleSigner {
+    /// The next step; after one that failed there is none.
+    fn step<T>(&self, last: bool, step: impl FnOnce(&CryptokiSession) -> CryptokiResult<T>) -> Result<T> {
+        let mut over = self.over.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(reason) = &*over {
+            return Err(reason.clone());
+        }
+        let outcome = self.session.with_keys(|raw| {
+            step(raw).map_err(|failed| {
+                // What is left of it is not to be in the way of others.
+                let _ = raw.sign_final();
+                piecewise(failed)
+            })
+        });
+        *over = match &outcome {
+            Err(failed) => Some(failed.clone()),
+            Ok(_) => last.then_some(TokenError::InvalidInput),
+        };
+        if over.is_some() {
+            self.session.signing.store(false, Ordering::Release);
+        }
+        outcome
+    }
 }
 
 impl Signer for ModuleSigner {
     fn update(&self, data: &[u8]) -> Result<()> {
-        self.session.with_keys(|raw| raw.sign_update(data).map_err(piecewise))
+        self.step(false, |raw| raw.sign_update(data))
     }
 
-    fn finish(mut self) -> Result<Vec<u8>> {
-        self.over = true;
-        let signature = self.session.with_keys(|raw| raw.sign_final().map_err(piecewise));
-        self.session.signing.store(false, Ordering::Release);
-        signature
+    fn finish(self) -> Result<Vec<u8>> {
+        self.step(true, |raw| raw.sign_final())
     }
 }
 
 /// Tokens that take data of a mechanism in one piece only say so when a piece comes, as "nothing was begun".
 fn piecewise(failed: CryptokiError) -> TokenError {
     match failed {
-        CryptokiError::Pkcs11(RvError::OperationNotInitialized, _) => TokenError::MechanismUnsupported,
+        CryptokiError::Pkcs11(RvError::OperationNotInitialized, _) => TokenError::Unsupported,
         failed => error(failed),
     }
 }
 
 impl Drop for ModuleSigner {
     fn drop(&mut self) {
-        if !self.over {
-            // Only C_SignFinal ends it in every version of PKCS #11. Nobody gets to see that signature.
-            let _ = self.session.with(|raw| raw.sign_final().map_err(error));
-            self.session.signing.store(false, Ordering::Release);
-        }
+        // Only C_SignFinal ends it in every version of PKCS #11. Nobody gets to see that signature.
+        let _ = self.step(true, |raw| raw.sign_final());
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::error::{Error as CryptokiError, RvError};
+use secure_log_pkcs11::token;
 
 use super::login::Token;
 use super::rv;
@@ -48,9 +49,10 @@ pub enum ModuleError {
 /// A library that is loaded and initialized.
 pub(super) struct Library {
     pub path: PathBuf,
-    pub pkcs11: Pkcs11,
+    pkcs11: Pkcs11,
     /// Held by whoever changes a token.
     pub changing: Mutex<()>,
+    slots: Mutex<()>,
     tokens: Mutex<HashMap<u64, Arc<Token>>>,
 }
 
@@ -88,7 +90,19 @@ impl Library {
             }
             Err(error) => return Err(ModuleError::NotALibrary { path, reason: error.to_string() }),
         }
-        Ok(Self { path, pkcs11, changing: Mutex::default(), tokens: Mutex::default() })
+        Ok(Self {
+            path,
+            pkcs11,
+            changing: Mutex::default(),
+            slots: Mutex::default(),
+            tokens: Mutex::default(),
+        })
+    }
+
+    /// Calls for slots, one at a time: SoftHSM2 changes its list of them without a lock of its own.
+    pub fn slots<T>(&self, call: impl FnOnce(&Pkcs11) -> cryptoki::error::Result<T>) -> token::Result<T> {
+        let _alone = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        call(&self.pkcs11).map_err(super::error)
     }
 
     /// The login of the token in a slot.

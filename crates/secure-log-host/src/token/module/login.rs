@@ -198,8 +198,16 @@ fn ask(
 }
 
 /// The PIN as the calls take it that set one.
-pub(super) fn text_pin(pins: &SharedPins, label: &str, user: User) -> Result<AuthPin> {
+pub(super) fn new_pin(
+    pins: &SharedPins,
+    label: &str,
+    user: User,
+    info: &cryptoki::slot::TokenInfo,
+) -> Result<AuthPin> {
     let pin = pins.pin(label, user).ok_or(TokenError::PinUnavailable)?;
-    let text = std::str::from_utf8(&pin).map_err(|_| TokenError::PinInvalid)?;
-    Ok(AuthPin::new(text.into()))
+    let fits = pin.len() >= info.min_pin_length() && pin.len() <= info.max_pin_length();
+    match std::str::from_utf8(&pin) {
+        Ok(text) if fits && !text.is_empty() => Ok(AuthPin::new(text.into())),
+        _ => Err(TokenError::PinInvalid),
+    }
 }

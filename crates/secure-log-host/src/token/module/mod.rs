@@ -37,9 +37,10 @@ use login::Application;
 /// A PIN that the token refused is not tried again by this process: whoever repeats it gets
 /// [`PinIncorrect`](TokenError::PinIncorrect) at once, and the token's counter stays where it is.
 ///
-/// As [`Admin`](secure_log_pkcs11::token::Admin), threads of this process change a token one at a time
-/// ([`Locked`](TokenError::Locked)); between processes the library's own locking is relied upon. Keys that want the PIN
-/// again for each signature (CKA_ALWAYS_AUTHENTICATE) cannot be used.
+/// As [`Admin`](secure_log_pkcs11::token::Admin), threads of this process change tokens one at a time (who waits longer
+/// than five seconds gets [`Locked`](TokenError::Locked)); between processes the library's own locking is relied upon.
+///
+/// Keys that want the PIN again for each signature (CKA_ALWAYS_AUTHENTICATE) cannot be used.
 #[derive(Clone)]
 pub struct Module {
     library: Arc<Library>,
@@ -96,7 +97,7 @@ impl Tokens for Module {
     type Slot = ModuleSlot;
 
     fn slots(&self) -> Result<Vec<ModuleSlot>> {
-        let slots = self.library.pkcs11.get_slots_with_token().map_err(error)?;
+        let slots = self.library.slots(|pkcs11| pkcs11.get_slots_with_token())?;
         Ok(slots.into_iter().map(|slot| ModuleSlot { module: self.clone(), slot }).collect())
     }
 }
@@ -110,7 +111,7 @@ pub struct ModuleSlot {
 
 impl ModuleSlot {
     fn flags(&self) -> Result<cryptoki::slot::TokenInfo> {
-        self.module.library.pkcs11.get_token_info(self.slot).map_err(error)
+        self.module.library.slots(|pkcs11| pkcs11.get_token_info(self.slot))
     }
 }
 
@@ -141,7 +142,7 @@ impl Slot for ModuleSlot {
 
     /// Only those that cryptoki knows by name: no vendor's own.
     fn mechanisms(&self) -> Result<Vec<u32>> {
-        let mechanisms = self.module.library.pkcs11.get_mechanism_list(self.slot).map_err(error)?;
+        let mechanisms = self.module.library.slots(|pkcs11| pkcs11.get_mechanism_list(self.slot))?;
         Ok(mechanisms.into_iter().filter_map(|mechanism| u32::try_from(*mechanism).ok()).collect())
     }
 
@@ -150,13 +151,12 @@ impl Slot for ModuleSlot {
         if !info.token_initialized() {
             return Err(TokenError::TokenUninitialized);
         }
-        let pkcs11 = &self.module.library.pkcs11;
-        let raw = match read_write {
+        let raw = self.module.library.slots(|pkcs11| match read_write {
             true => pkcs11.open_rw_session(self.slot),
             false => pkcs11.open_ro_session(self.slot),
-        };
+        })?;
         let application = self.module.on(self.slot, info.login_required());
-        Ok(ModuleSession::new(self.clone(), raw.map_err(error)?, application, read_write))
+        Ok(ModuleSession::new(self.clone(), raw, application, read_write))
     }
 }
 

@@ -71,17 +71,33 @@ pub(super) fn bits(number: &[u8]) -> u32 {
     u32::try_from(number.len()).unwrap_or(u32::MAX / 8) * 8 - top
 }
 
-/// Whether keys of this type can do that.
-pub(super) fn fits(mechanism: Mechanism, key: KeyType) -> bool {
-    match mechanism {
-        Mechanism::EcdsaPrehashed | Mechanism::Ecdsa(_) => {
-            matches!(key, KeyType::Ec(curve) if !curve.is_edwards())
+/// [`KeyUnsuitable`](TokenError::KeyUnsuitable) if keys of this type do not sign so.
+pub(super) fn check_fits(mechanism: Mechanism, key: KeyType) -> Result<()> {
+    let fits = match (mechanism, key) {
+        (Mechanism::EcdsaPrehashed | Mechanism::Ecdsa(_), KeyType::Ec(curve)) => !curve.is_edwards(),
+        (Mechanism::Eddsa, KeyType::Ec(curve)) => curve.is_edwards(),
+        (Mechanism::RsaPkcs1(_), KeyType::Rsa(_)) => true,
+        (
+            Mechanism::RsaPss { hash, salt } | Mechanism::RsaPssPrehashed { hash, salt },
+            KeyType::Rsa(bits),
+        ) => {
+            // RFC 8017 §9.1.1
+            let need = salt.unwrap_or(hash.digest_len()).checked_add(hash.digest_len() + 2);
+            need.is_some_and(|need| need <= bits.saturating_sub(1).div_ceil(8))
         }
-        Mechanism::Eddsa => matches!(key, KeyType::Ec(curve) if curve.is_edwards()),
-        Mechanism::RsaPkcs1(_) | Mechanism::RsaPss { .. } | Mechanism::RsaPssPrehashed { .. } => {
-            matches!(key, KeyType::Rsa(_))
-        }
-    }
+        _ => false,
+    };
+    if fits { Ok(()) } else { Err(TokenError::KeyUnsuitable) }
+}
+
+/// [`InvalidInput`](TokenError::InvalidInput) if `data` is no digest and has to be one.
+pub(super) fn check_data(mechanism: Mechanism, data: &[u8]) -> Result<()> {
+    let fits = match mechanism {
+        Mechanism::EcdsaPrehashed => (1..=64).contains(&data.len()),
+        Mechanism::RsaPssPrehashed { hash, .. } => data.len() == hash.digest_len() as usize,
+        _ => true,
+    };
+    if fits { Ok(()) } else { Err(TokenError::InvalidInput) }
 }
 
 /// The mechanism as the library takes it.
@@ -121,6 +137,8 @@ pub(super) fn private(label: &str, id: &[u8]) -> Vec<Attribute> {
         Attribute::Sensitive(true),
         Attribute::Extractable(false),
         Attribute::Sign(true),
+        Attribute::Decrypt(false),
+        Attribute::Unwrap(false),
         Attribute::Label(label.into()),
         Attribute::Id(id.into()),
     ]
@@ -132,6 +150,8 @@ pub(super) fn public(label: &str, id: &[u8]) -> Vec<Attribute> {
         Attribute::Token(true),
         Attribute::Private(false),
         Attribute::Verify(true),
+        Attribute::Encrypt(false),
+        Attribute::Wrap(false),
         Attribute::Label(label.into()),
         Attribute::Id(id.into()),
     ]
