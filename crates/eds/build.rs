@@ -4,11 +4,12 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 /// The components that the program carries; the names of files in dist/.
-const CARRIED: [&str; 5] = [
+const CARRIED: [&str; 6] = [
     "secure-log-sqlite",
     "secure-log-file",
     "secure-log-remote",
     "edgesentry-ingest-sqlite",
+    "edgesentry-ingest-sqlite-pkcs11-host",
     "edgesentry-ingest-remote",
 ];
 

@@ -6,8 +6,12 @@ use anyhow::Result;
 use clap::{CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
 
-use crate::output::Output;
+use crate::output::{self, Output};
+use crate::token::refused_pin;
 use crate::{audit, keys, log, reference, serve, stack};
+
+/// Exit code of a server whose token refuses the PIN: EX_NOPERM of sysexits.h.
+const PIN_REFUSED: u8 = 77;
 
 /// A tamper-evident audit log, and the gate for what field devices sign.
 ///
@@ -31,7 +35,8 @@ Examples:
   eds serve --device lift-01=8a88e3dd7409f195fd52db2d3cba5d72ca6709bf1d94121bf3748801b40f6f5c
 
 Exit codes: 0 it worked, or what was checked holds; 1 it failed, or something does not hold; 2 a record is INVALID
-(verify-record), or the call cannot be understood. Answers go to stdout, errors and progress to stderr.";
+(verify-record), or the call cannot be understood; 77 a server ends because a token refuses its PIN, and must not be
+started again with the same. Answers go to stdout, errors and progress to stderr.";
 
 #[derive(Subcommand, Debug)]
 enum Command {
@@ -44,7 +49,7 @@ enum Command {
     /// The log itself: append, read, verify, sign, prove, copy
     #[command(subcommand)]
     Log(log::Command),
-    /// Keys that sign checkpoints of a log
+    /// Keys that sign checkpoints of a log: in files, or on PKCS#11 tokens
     #[command(subcommand)]
     Keys(keys::Command),
     Stack(stack::Args),
@@ -66,9 +71,9 @@ impl Cli {
         let out = Output { json: self.json };
         match self.command {
             Command::Audit(command) => command.run(out),
-            Command::Serve(args) => args.run().map(|()| ExitCode::SUCCESS),
-            Command::ServeTls(args) => args.run().map(|()| ExitCode::SUCCESS),
-            Command::ServeMqtt(args) => args.run().map(|()| ExitCode::SUCCESS),
+            Command::Serve(args) => served(args.run()),
+            Command::ServeTls(args) => served(args.run()),
+            Command::ServeMqtt(args) => served(args.run()),
             Command::Log(command) => command.run(out).map(|()| ExitCode::SUCCESS),
             Command::Keys(command) => command.run(out).map(|()| ExitCode::SUCCESS),
             Command::Stack(args) => args.run(out).map(|()| ExitCode::SUCCESS),
@@ -81,6 +86,18 @@ impl Cli {
                 out.bytes(reference::markdown(Self::command()).as_bytes()).map(|()| ExitCode::SUCCESS)
             }
         }
+    }
+}
+
+/// How a server ended. One whose token refuses the PIN says so by its code: a service manager that starts it again and
+/// again would have the token locked.
+fn served(outcome: Result<()>) -> Result<ExitCode> {
+    match outcome {
+        Err(error) if refused_pin(&error) => {
+            output::error(&error);
+            Ok(ExitCode::from(PIN_REFUSED))
+        }
+        outcome => outcome.map(|()| ExitCode::SUCCESS),
     }
 }
 

@@ -13,10 +13,12 @@ mod open;
 mod output;
 mod reference;
 mod serve;
+mod signing;
 mod stack;
 mod time;
+mod token;
 
-use std::io::{ErrorKind, Write as _};
+use std::io::ErrorKind;
 use std::process::ExitCode;
 
 use clap::Parser as _;
@@ -27,7 +29,7 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) if reader_went_away(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            let _ = writeln!(std::io::stderr(), "error: {error:#}");
+            output::error(&error);
             ExitCode::FAILURE
         }
     }

@@ -8,8 +8,9 @@ use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use edgesentry_server::admin::{AdminClient, AdminError, socket_path};
 use secure_log_host::{Artifact, Guest, Hosted, Reach, Site, StorePath};
-use secure_log_keystore::{DIR_VARIABLE, GENERATE_VARIABLE, key_file_name};
+use secure_log_keystore::DIR_VARIABLE;
 
+use crate::signing::Signing;
 use crate::{stack, time};
 
 /// What a component may take at most: many times what it needs, and less than what hurts its machine.
@@ -67,9 +68,16 @@ pub(crate) struct Open {
 impl StoreArgs {
     /// Finds the component and the store. The store need not be there yet.
     pub fn place(&self, part: Part) -> Result<Place> {
-        let artifact = self.artifact(part)?;
+        self.place_to_sign(part, Signing::Files)
+    }
+
+    /// The same for an instance that signs.
+    pub fn place_to_sign(&self, part: Part, signing: Signing) -> Result<Place> {
+        let artifact = self.artifact(part, &signing)?;
         let mut guest = Guest { env: environment(), memory_limit: Some(MEMORY), ..Guest::default() };
-        if let Some(dir) = self.keys_dir() {
+        let keys = self.keys_dir().filter(|_| matches!(signing, Signing::Files));
+        signing.prepare(&mut guest);
+        if let Some(dir) = keys {
             let dir = canonical(&dir, "the directory of keys")?;
             guest.preopen(&dir.0, &dir.1);
             guest.set_env(DIR_VARIABLE, dir.1);
@@ -92,16 +100,33 @@ impl StoreArgs {
         Ok(Place { artifact, guest, store, wait: self.wait, url })
     }
 
-    fn artifact(&self, part: Part) -> Result<Artifact> {
-        if let Some(path) =
-            Path::new(&self.stack).extension().is_some_and(|e| e == "wasm").then_some(&self.stack)
-        {
-            return Ok(Artifact::load_fastest(Path::new(path))?);
+    /// Whether the stack is a component of the user's.
+    pub fn is_a_file(&self) -> bool {
+        Path::new(&self.stack).extension().is_some_and(|e| e == "wasm")
+    }
+
+    fn artifact(&self, part: Part, signing: &Signing) -> Result<Artifact> {
+        if self.is_a_file() {
+            let artifact = Artifact::load_fastest(Path::new(&self.stack))?;
+            return match (signing, artifact.imports_token()) {
+                (Signing::Module(_), false) => bail!(
+                    "{} does not import pkcs11:token/tokens: it signs with keys of its own (--keys DIR, or --token-dir DIR for \
+                     one with a token in it)",
+                    self.stack
+                ),
+                (Signing::Files | Signing::Graph { .. }, true) => bail!(
+                    "{} signs with a token of this machine: give one with --pkcs11-module to a command that signs. Others work \
+                     on the same store with --stack sqlite",
+                    self.stack
+                ),
+                _ => Ok(artifact),
+            };
         }
         let short = self.stack.strip_prefix("secure-log-").unwrap_or(&self.stack);
         let short = short.strip_prefix("edgesentry-").unwrap_or(short);
         let short = short.strip_prefix("ingest-").unwrap_or(short);
         let name = match part {
+            _ if matches!(signing, Signing::Module(_)) => format!("ingest-{short}-pkcs11-host"),
             Part::Log => short.to_owned(),
             Part::Gate => format!("ingest-{short}"),
         };
@@ -116,24 +141,7 @@ impl StoreArgs {
         Ok(Artifact::from_bytes(carried.name, carried.portable, carried.wide)?)
     }
 
-    /// Refuses to sign with a key that is not there: without a directory of keys a component would make one that ends with
-    /// it, and a key that is missing would show at the first checkpoint, when nobody looks any more.
-    pub fn check_identity(&self, identity: &str) -> Result<()> {
-        let dir = self.keys_dir().with_context(|| {
-            format!("no keys are given: use --keys DIR, or {DIR_VARIABLE} (`eds keys create` makes one)")
-        })?;
-        let file = dir.join(key_file_name(identity)?);
-        let generates = std::env::var_os(GENERATE_VARIABLE).is_some_and(|value| value == "1");
-        if !generates && !file.is_file() {
-            bail!(
-                "there is no key {identity:?}: {} is not there (`eds keys create` makes one, `eds keys list` names those there are)",
-                file.display()
-            );
-        }
-        Ok(())
-    }
-
-    fn keys_dir(&self) -> Option<PathBuf> {
+    pub(crate) fn keys_dir(&self) -> Option<PathBuf> {
         let from_env = || std::env::var_os(DIR_VARIABLE).map(PathBuf::from);
         self.keys.clone().or_else(from_env).filter(|dir| !dir.as_os_str().is_empty())
     }
@@ -153,11 +161,11 @@ fn first_of(dirs: OsString) -> PathBuf {
     std::env::split_paths(&dirs).next().unwrap_or_default()
 }
 
-/// What of the environment components get to see.
+/// What of the environment components get to see: no PIN, which is for the token alone.
 fn environment() -> Vec<(String, String)> {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .filter(|(name, _)| name.starts_with("SECURE_LOG_"))
+        .filter(|(name, _)| name.starts_with("SECURE_LOG_") && !name.starts_with("SECURE_LOG_TOKEN_"))
         .collect()
 }
 

@@ -52,6 +52,11 @@ impl Output {
     }
 }
 
+/// What failed the command.
+pub(crate) fn error(error: &anyhow::Error) {
+    let _ = writeln!(std::io::stderr(), "error: {error:#}");
+}
+
 /// Something that the operator should know and that does not fail the command.
 pub(crate) fn warn(text: impl fmt::Display) {
     let _ = writeln!(std::io::stderr(), "warning: {text}");

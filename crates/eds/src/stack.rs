@@ -26,7 +26,8 @@ Examples:
   eds stack sqlite
   eds stack dist/secure-log-remote.wasm --json")]
 pub(crate) struct Args {
-    /// A component: a file, or one that this program carries (sqlite, file, remote, ingest-sqlite, ingest-remote)
+    /// A component: a file, or one that this program carries (sqlite, file, remote, ingest-sqlite, ingest-remote,
+    /// ingest-sqlite-pkcs11-host)
     #[arg(value_name = "PATH|NAME")]
     component: Option<String>,
 }

@@ -12,7 +12,7 @@ mod verify;
 use anyhow::Result;
 use clap::Subcommand;
 
-use crate::open::{Open, Part, StoreArgs};
+use crate::open::{Open, Part, Place, StoreArgs};
 use crate::output::Output;
 
 #[derive(Subcommand, Debug)]
@@ -60,7 +60,12 @@ impl Command {
 
 /// Works on a log that is there, and gives it back whatever comes out.
 fn with_log<T>(store: &StoreArgs, work: impl FnOnce(&mut Open) -> Result<T>) -> Result<T> {
-    let mut log = store.place(Part::Log)?.must_exist()?.open()?;
+    with_place(store.place(Part::Log)?, work)
+}
+
+/// The same for a place that was prepared.
+fn with_place<T>(place: Place, work: impl FnOnce(&mut Open) -> Result<T>) -> Result<T> {
+    let mut log = place.must_exist()?.open()?;
     let outcome = work(&mut log);
     let closed = log.close();
     let value = outcome?;

@@ -4,9 +4,10 @@ use anyhow::{Context as _, Result};
 use clap::{Args, Subcommand};
 use secure_log_host::types::{Checkpoint, Page, QueryFilter};
 
-use super::{show, with_log};
-use crate::open::{Open, StoreArgs};
+use super::{show, with_log, with_place};
+use crate::open::{Open, Part, StoreArgs};
 use crate::output::Output;
+use crate::signing::TokenArgs;
 use crate::time;
 
 #[derive(Subcommand, Debug)]
@@ -61,9 +62,12 @@ impl Segments {
 /// Closes a segment in every stream that has new entries and signs one checkpoint that covers all segments. Prints the
 /// signed note (C2SP tlog-checkpoint): keep it elsewhere, it shows later that nothing before it was changed.
 #[derive(Args, Debug)]
-#[command(after_help = "Example:\n  eds log sign --identity audit --keys /etc/edgesentry/keys")]
+#[command(after_help = "\
+Examples:
+  eds log sign --identity audit --keys /etc/edgesentry/keys
+  eds log sign --identity 'pkcs11:token=prod;object=audit' --pkcs11-module /usr/lib/softhsm/libsofthsm2.so")]
 pub(crate) struct Sign {
-    /// Name of the key
+    /// Name of the key: in --keys, or on a token (`pkcs11:token=…;object=…`)
     #[arg(long, value_name = "NAME")]
     identity: String,
     /// Sign a checkpoint that covers this segment, and close none
@@ -71,12 +75,15 @@ pub(crate) struct Sign {
     segment: Option<u64>,
     #[command(flatten)]
     store: StoreArgs,
+    #[command(flatten)]
+    token: TokenArgs,
 }
 
 impl Sign {
     pub fn run(self, out: Output) -> Result<()> {
-        self.store.check_identity(&self.identity)?;
-        let checkpoint = with_log(&self.store, |log| match self.segment {
+        let signing = self.store.signing(&self.identity, &self.token)?;
+        let place = self.store.place_to_sign(Part::Log, signing)?;
+        let checkpoint = with_place(place, |log| match self.segment {
             Some(segment) => Ok(log.sign_segment(&self.identity, segment)?),
             None => seal(log, &self.identity),
         })?;

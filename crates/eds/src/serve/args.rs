@@ -12,6 +12,7 @@ use edgesentry_server::mqtt::{Credentials, MqttConfig, MqttTls};
 
 use super::run;
 use crate::open::StoreArgs;
+use crate::signing::TokenArgs;
 use crate::time;
 
 /// The form of log events.
@@ -52,7 +53,7 @@ pub(crate) struct GateArgs {
     #[arg(long, value_name = "T", default_value = "60", value_parser = time::parse_duration)]
     pub segment_seconds: Duration,
 
-    /// Sign a checkpoint over closed segments with this key of --keys
+    /// Sign a checkpoint over closed segments with this key: of --keys, or on a token (`pkcs11:token=…;object=…`)
     #[arg(long, value_name = "IDENTITY")]
     pub sign_with: Option<String>,
 
@@ -74,6 +75,9 @@ pub(crate) struct GateArgs {
 
     #[command(flatten)]
     pub store: StoreArgs,
+
+    #[command(flatten)]
+    pub token: TokenArgs,
 }
 
 // What servers for HTTP have.
@@ -114,7 +118,9 @@ pub(crate) struct HttpArgs {
 Examples:
   eds audit serve --device lift-01=8a88e3dd7409f195fd52db2d3cba5d72ca6709bf1d94121bf3748801b40f6f5c
   eds serve --addr 0.0.0.0:8080 --allowed-sources 10.0.0.0/8 --store /var/lib/edgesentry/audit.db \\
-    --sign-with audit --keys /etc/edgesentry/keys --metrics-addr 127.0.0.1:9464")]
+    --sign-with audit --keys /etc/edgesentry/keys --metrics-addr 127.0.0.1:9464
+  eds serve --sign-with 'pkcs11:token=prod;object=audit' --pkcs11-module /usr/lib/softhsm/libsofthsm2.so \\
+    --pin-file /etc/edgesentry/pin")]
 pub(crate) struct ServeHttp {
     /// Address to listen on
     #[arg(long, value_name = "ADDR", default_value = "0.0.0.0:8080")]

@@ -24,6 +24,7 @@ use super::gate::{OwnerGate, checkpoint};
 use crate::audit::devices::parse_device;
 use crate::open::{Part, Place, canonical};
 use crate::output::{note, warn};
+use crate::signing::Signing;
 
 /// Target of what is logged about the store.
 const TARGET: &str = "edgesentry_audit::store";
@@ -141,11 +142,14 @@ fn run(args: &GateArgs, serve: impl AsyncFnOnce(&Started) -> Result<()>) -> Resu
     };
     let _logging = logging::init(form, std::io::stdout())?;
     raise_open_files();
-    if let Some(identity) = &args.sign_with {
-        args.store.check_identity(identity).with_context(|| format!("--sign-with {identity:?}"))?;
-    }
+    let signing = match &args.sign_with {
+        Some(identity) => {
+            args.store.signing(identity, &args.token).with_context(|| format!("--sign-with {identity:?}"))?
+        }
+        None => Signing::Files,
+    };
     let devices = args.devices.iter().map(|text| parse_device(text)).collect::<Result<Vec<_>>>()?;
-    let mut place = args.store.place(Part::Gate)?;
+    let mut place = args.store.place_to_sign(Part::Gate, signing)?;
     let mut copies = Vec::new();
     if let Some(path) = place.path() {
         let dir = canonical(crate::files::directory_of(path), "the directory of the store")?.0;
