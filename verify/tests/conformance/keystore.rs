@@ -1,72 +1,118 @@
-//! The software keystore through its component.
+//! Every keystore through its component: software, each token in the graph, and the host's module.
 
+use std::path::Path;
 use std::sync::LazyLock;
 
-use secure_log::signer::{Algorithm, CheckpointSigner, KeyError, PublicKey};
-use secure_log_keystore::conformance::Keys;
+use secure_log::signer::{Algorithm, CheckpointSigner as _};
+use secure_log_keystore::conformance::{Keys, Rule, run};
+use secure_log_verify::host::{Guest, Keystore, KeystoreArtifact};
 use tempfile::TempDir;
-use wasmtime::Store;
 
-use super::{Host, Provider};
+use super::token::{self, Kind, Token, identity};
 
-mod bindings {
-    wasmtime::component::bindgen!({ path: "../wit", world: "keystore-provider" });
-}
-use bindings::exports::keys::keystore::signer;
-
-static SOFTWARE: LazyLock<Provider> = LazyLock::new(|| Provider::load("keystore-software.wasm"));
-
-struct Component {
-    store: Store<Host>,
-    world: bindings::KeystoreProvider,
+/// A key of each algorithm, under the name of it; and a name that no key has.
+fn keys(name: impl Fn(&str) -> String) -> Keys {
+    let present = Algorithm::ALL.map(|algorithm| name(algorithm.name())).to_vec();
+    Keys { present, missing: Some(name("none")) }
 }
 
-fn error(error: signer::KeyError) -> KeyError {
-    match error {
-        signer::KeyError::KeyNotFound(s) => KeyError::KeyNotFound(s),
-        signer::KeyError::Denied(s) => KeyError::Denied(s),
-        signer::KeyError::Invalid(s) => KeyError::Invalid(s),
-        signer::KeyError::Unavailable(s) => KeyError::Unavailable(s),
-        signer::KeyError::Failed(s) => KeyError::Failed(s),
+mod software {
+    use super::*;
+
+    fn instance(directory: &TempDir, more: &[(&str, &str)]) -> Keystore {
+        let name = directory.path().to_str().expect("a path in UTF-8");
+        let mut guest = Guest { silent: true, ..Guest::default() };
+        guest.preopen(directory.path(), name);
+        for (variable, value) in [("SECURE_LOG_KEYSTORE_DIR", name)].iter().chain(more) {
+            guest.set_env(*variable, *value);
+        }
+        let path = Path::new("../dist/components/keystore-software.wasm");
+        assert!(path.exists(), "{} is missing: run scripts/build-components.sh", path.display());
+        KeystoreArtifact::load(path).expect("a keystore").start(&guest).expect("the keystore starts")
+    }
+
+    /// A keystore with its keys in files, made by an earlier instance.
+    fn open() -> (Keystore, Keys, ()) {
+        static KEYS: LazyLock<TempDir> = LazyLock::new(|| {
+            let directory = tempfile::tempdir().expect("a temporary directory");
+            for name in Algorithm::ALL.map(Algorithm::name) {
+                let settings = [("SECURE_LOG_KEYSTORE_GENERATE", "1"), ("SECURE_LOG_KEYSTORE_ALG", name)];
+                instance(&directory, &settings).public_key(name).expect("a new key");
+            }
+            directory
+        });
+        (instance(&KEYS, &[]), keys(str::to_owned), ())
+    }
+
+    secure_log_keystore::keystore_conformance!(open);
+}
+
+/// A token of its own, a keystore over it and its keys; none where the token is not built.
+fn on(kind: Kind) -> Option<(Keystore, Keys, Token)> {
+    kind.is_there().then(|| {
+        let token = kind.token();
+        (token.keystore(), keys(identity), token)
+    })
+}
+
+/// One test of each rule, as `keystore_conformance!` makes them, for a keystore that may be missing.
+macro_rules! where_built {
+    ($module:ident, $kind:ident; $($rule:ident)*) => {
+        mod $module {
+            $(#[test]
+            fn $rule() {
+                super::rule(stringify!($rule), super::token::$kind);
+            })*
+        }
+    };
+    ($module:ident, $kind:ident) => {
+        where_built! { $module, $kind;
+            public_keys_are_canonical
+            public_keys_stay_the_same
+            signing_needs_no_get_key_before_it
+            messages_of_every_size_are_signed
+            a_message_is_never_taken_for_a_digest
+            signatures_do_not_fit_another_message
+            keys_are_different_keys
+            ed25519_signatures_repeat
+            rsa_pss_salts_differ
+            a_hundred_signatures_verify
+            a_missing_key_is_not_created_by_looking
+            unusable_names_are_refused
+            hostile_names_do_no_harm
+        }
+    };
+}
+
+fn rule(name: &str, kind: Kind) {
+    let rules = secure_log_keystore::conformance::RULES;
+    let rule: &Rule = rules.iter().find(|rule| rule.name == name).expect("a rule of this name");
+    if let Some(opened) = on(kind) {
+        run(rule, opened);
     }
 }
 
-impl CheckpointSigner for Component {
-    fn public_key(&mut self, identity: &str) -> Result<PublicKey, KeyError> {
-        let calls = self.world.keys_keystore_signer();
-        let key = calls.call_get_key(&mut self.store, identity).expect("no trap").map_err(error)?;
-        let algorithm = match key.algorithm {
-            signer::Algorithm::Ed25519 => Algorithm::Ed25519,
-            signer::Algorithm::EcdsaP256 => Algorithm::EcdsaP256,
-            signer::Algorithm::RsaPssSha256 => Algorithm::RsaPssSha256,
-        };
-        Ok(PublicKey { algorithm, spki_der: key.public_key })
-    }
+where_built!(softhsm, SOFTHSM);
+where_built!(kryoptic, KRYOPTIC);
 
-    fn sign(&mut self, identity: &str, message: &[u8]) -> Result<Vec<u8>, KeyError> {
-        let calls = self.world.keys_keystore_signer();
-        calls.call_sign(&mut self.store, identity, message).expect("no trap").map_err(error)
-    }
+#[test]
+fn tokens_are_tried_by_every_rule() {
+    assert_eq!(secure_log_keystore::conformance::RULES.len(), 13, "`where_built!` lists them");
 }
 
-fn instance(directory: &TempDir, more: &[(&str, &str)]) -> Component {
-    let name = directory.path().to_str().expect("a path in UTF-8");
-    let env = [&[("SECURE_LOG_KEYSTORE_DIR", name)], more].concat();
-    let (linker, mut store) = SOFTWARE.host(Some(directory.path()), &env);
-    let world = bindings::KeystoreProvider::instantiate(&mut store, SOFTWARE.component(), &linker)
-        .expect("the keystore starts");
-    Component { store, world }
-}
+mod host {
+    use super::*;
 
-/// A keystore with a key of each algorithm in files, made by an earlier instance.
-fn open() -> (Component, Keys, TempDir) {
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    for (name, algorithm) in [("first", "ed25519"), ("second", "ecdsa-p256")] {
-        let settings = [("SECURE_LOG_KEYSTORE_GENERATE", "1"), ("SECURE_LOG_KEYSTORE_ALG", algorithm)];
-        instance(&directory, &settings).public_key(name).expect("a new key");
+    /// The keystore component over native SoftHSM2.
+    fn open() -> (Keystore, Keys, ()) {
+        let guest =
+            Guest { silent: true, token: Some(token::native_module().clone()), ..Guest::default() };
+        let keystore = KeystoreArtifact::load(Path::new("../dist/components/keystore-pkcs11.wasm"))
+            .expect("a keystore")
+            .start(&guest)
+            .expect("the keystore starts");
+        (keystore, keys(identity), ())
     }
-    let present = vec!["first".to_owned(), "second".to_owned()];
-    (instance(&directory, &[]), Keys { present, missing: Some("third".to_owned()) }, directory)
-}
 
-secure_log_keystore::keystore_conformance!(open);
+    secure_log_keystore::keystore_conformance!(open);
+}

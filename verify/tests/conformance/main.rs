@@ -1,9 +1,13 @@
 //! The conformance suites on components: every store and every keystore, through the exports that
 //! the core uses.
 
+#![allow(clippy::unwrap_used, reason = "a test that fails here has found something")]
+
 mod keystore;
 mod remote;
 mod store;
+#[path = "../common/token.rs"]
+mod token;
 
 use std::path::{Path, PathBuf};
 
