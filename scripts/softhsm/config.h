@@ -8,8 +8,9 @@
 #define PACKAGE_NAME "SoftHSM"
 #define PACKAGE_STRING "SoftHSM 2.6.1"
 
-#define DEFAULT_SOFTHSM2_CONF "/token/softhsm2.conf"
-#define DEFAULT_TOKENDIR "/token/tokens"
+#define DEFAULT_SOFTHSM2_CONF ""
+// None: a configuration that names no place for tokens is an error, not a reason to look elsewhere.
+#define DEFAULT_TOKENDIR ""
 #define DEFAULT_OBJECTSTORE_BACKEND "file"
 #define DEFAULT_LOG_LEVEL "ERROR"
 #define MIN_PIN_LEN 4

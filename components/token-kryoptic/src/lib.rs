@@ -1,6 +1,8 @@
 //! A token of kryoptic as a component.
 #![cfg(target_family = "wasm")]
 
+mod lock;
+
 use kryoptic_lib::fns::general::fn_get_function_list;
 use secure_log_guest::pkcs11::ImportedPins;
 use secure_log_token::ck::{CK_FUNCTION_LIST, CK_RV};
@@ -14,6 +16,7 @@ unsafe extern "C" fn get_function_list(list: *mut *mut CK_FUNCTION_LIST) -> CK_R
 }
 
 fn module() -> Result<Module, TokenError> {
+    lock::install();
     let lock = LeaseLock::new(config_file(CONFIGURATION)?);
     // SAFETY: it is kryoptic's, which is linked in.
     let module = unsafe { Module::new(get_function_list, ImportedPins, lock) };
