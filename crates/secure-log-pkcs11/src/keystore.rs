@@ -173,13 +173,13 @@ impl<T: Tokens> Pkcs11Keystore<T> {
             return Err(KeyError::Denied(format!("{error}; it is not asked again before a restart")).into());
         }
         let session = slot.open_session(false)?;
-        if info.login_required {
-            if let Err(error) = session.login(User::Normal) {
-                if is_about_the_pin(&error) {
-                    self.refused.push((name, error.clone()));
-                }
-                return Err(error.into());
+        if info.login_required
+            && let Err(error) = session.login(User::Normal)
+        {
+            if is_about_the_pin(&error) {
+                self.refused.push((name, error.clone()));
             }
+            return Err(error.into());
         }
         let mechanisms = slot.mechanisms()?;
         self.open.push(Open { name, session, mechanisms });
