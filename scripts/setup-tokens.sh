@@ -160,8 +160,8 @@ make_libcrypto() {
         export PATH="$work/bin:$PATH" SOURCE_DATE_EPOCH=0 &&
         perl "$openssl/Configure" --config="$work/openssl.conf" wasm32-wasip2 "${options[@]}" \
             --prefix=/usr --openssldir=/ssl &&
-        make -j "$(jobs)" build_generated &&
-        make -j "$(jobs)" libcrypto.a &&
+        make -s -j "$(jobs)" build_generated &&
+        make -s -j "$(jobs)" libcrypto.a &&
         mkdir -p "$work/libcrypto/include/openssl" &&
         cp "$openssl"/include/openssl/*.h include/openssl/*.h "$work/libcrypto/include/openssl/" &&
         cp libcrypto.a "$libraries/libwasi-emulated-getpid.a" "$work/libcrypto/"
@@ -240,8 +240,9 @@ build() {
     install_tools
     fetch_sources
     part libcxx "$key_libcxx" "putting libc++ in its place"
-    part libcrypto "$key_libcrypto" "building OpenSSL's libcrypto for wasm (1 to 3 minutes, once)"
-    part softhsm "$key_softhsm" "building SoftHSM for wasm (about a minute, once)"
+    say "    what comes now takes 3 to 5 minutes, once"
+    part libcrypto "$key_libcrypto" "building libcrypto for wasm"
+    part softhsm "$key_softhsm" "building SoftHSM for wasm"
     rm -rf "$work"
 }
 
