@@ -43,6 +43,7 @@ debian_sources() {
 
 debian_lists() {
     [ -z "${debian_lists_ready:-}" ] || return 0
+    have apt-get || { say "    no apt-get here"; return 1; }
     say "    reading Debian's package lists of the newer suites (about 30 MB, kept apart from the system's)"
     debian_sources deb stable stable-updates stable-backports oldstable-backports testing unstable || return 1
     debian_lists_ready=1
