@@ -139,14 +139,7 @@ impl<T: Tokens> Pkcs11Keystore<T> {
                 continue;
             }
             labels.push(format!("{:?}", info.label));
-            let fits =
-                |wanted: &Option<String>, is: &String| wanted.as_ref().is_none_or(|wanted| wanted == is);
-            if fits(&uri.token, &info.label)
-                && fits(&uri.serial, &info.serial)
-                && fits(&uri.manufacturer, &info.manufacturer)
-                && fits(&uri.model, &info.model)
-                && found.replace((slot, info)).is_some()
-            {
+            if uri.fits(&info) && found.replace((slot, info)).is_some() {
                 return Err(KeyError::Invalid(format!(
                     "several tokens match ({}): name one, `pkcs11:token=…;object=…`",
                     labels.join(", ")
@@ -154,13 +147,23 @@ impl<T: Tokens> Pkcs11Keystore<T> {
                 .into());
             }
         }
-        found.ok_or_else(|| {
-            KeyError::Unavailable(match labels.len() {
-                0 => "there is no initialized token".to_owned(),
-                _ => format!("no token matches; there are {}", labels.join(", ")),
-            })
-            .into()
+        if let Some(found) = found {
+            return Ok(found);
+        }
+        // Asked by its name, a token may know more: that one of this name cannot be read, or was made just now.
+        if let Some(label) = &uri.token
+            && let Some(slot) = self.tokens.find_token(label)?
+        {
+            let info = slot.info()?;
+            if uri.fits(&info) {
+                return Ok((slot, info));
+            }
+        }
+        Err(KeyError::Unavailable(match labels.len() {
+            0 => "there is no initialized token".to_owned(),
+            _ => format!("no token matches; there are {}", labels.join(", ")),
         })
+        .into())
     }
 
     /// The session with this token, logged in.

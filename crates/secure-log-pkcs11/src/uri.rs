@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::token::TokenInfo;
+
 /// Longest plain label in bytes.
 const MAX_LABEL: usize = 255;
 /// Longest URI in bytes.
@@ -72,6 +74,15 @@ impl KeyUri {
             return wrong("the key's URI names no key: it needs `object=` or `id=`");
         }
         Ok(uri)
+    }
+
+    /// Whether a token is one that the name means.
+    pub fn fits(&self, info: &TokenInfo) -> bool {
+        let fits = |wanted: &Option<String>, is: &str| wanted.as_ref().is_none_or(|wanted| wanted == is);
+        fits(&self.token, &info.label)
+            && fits(&self.serial, &info.serial)
+            && fits(&self.manufacturer, &info.manufacturer)
+            && fits(&self.model, &info.model)
     }
 
     fn label(name: &str) -> Result<Self, UriError> {
