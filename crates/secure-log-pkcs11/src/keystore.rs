@@ -150,10 +150,8 @@ impl<T: Tokens> Pkcs11Keystore<T> {
         if let Some(found) = found {
             return Ok(found);
         }
-        // Asked by its name, a token may know more: that one of this name cannot be read, or was made just now.
-        if let Some(label) = &uri.token
-            && let Some(slot) = self.tokens.find_token(label)?
-        {
+        // Asked for one token, the other side may know more: that some cannot be read, or that it was made just now.
+        if let Some(slot) = self.tokens.find_token(uri.token.as_deref().unwrap_or_default())? {
             let info = slot.info()?;
             if uri.fits(&info) {
                 return Ok((slot, info));

@@ -102,8 +102,8 @@ impl Tokens for Module {
         let (found, seen) = self.look_for(label)?;
         match count()? {
             stored if found.is_none() && stored > seen => Err(TokenError::Unusable(format!(
-                "no token is called {label:?}, but of {stored} tokens in the storage only {seen} can be read: restore or \
-                 remove the others"
+                "{}of {stored} tokens in the storage only {seen} can be read: restore or remove the others",
+                if label.is_empty() { String::new() } else { format!("no token is called {label:?}, but ") }
             ))),
             _ => Ok(found),
         }
