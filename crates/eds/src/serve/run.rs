@@ -172,6 +172,9 @@ fn run(args: &GateArgs, serve: impl AsyncFnOnce(&Started) -> Result<()>) -> Resu
         metrics_addr: args.metrics_addr,
     };
     let served = runtime.block_on(async {
+        if let Some(identity) = &args.sign_with {
+            find_key(&owner, identity.clone()).await?;
+        }
         register(gate.as_ref(), devices, &args.allow_v1).await?;
         if let Some(latest) = gate.stats().await?.checkpoint {
             metrics.checkpoint(&latest, SystemTime::now());
@@ -206,6 +209,17 @@ fn start(place: &Place, args: &GateArgs, metrics: Arc<Metrics>) -> Result<LogOwn
     };
     LogOwner::start(place.artifact(), place.site()?, settings, Events { metrics })
         .with_context(|| format!("cannot open {}", place.shown()))
+}
+
+/// Lets the instance find its key, and log in to the token that has it: now, and not at the first checkpoint. A log that
+/// has no name yet has no verifier key; it finds its key then.
+async fn find_key(owner: &LogOwner, identity: String) -> Result<()> {
+    let named = identity.clone();
+    let find = owner.read(move |log| match log.origin()? {
+        Some(_) => log.verifier_key(&identity).map(drop),
+        None => Ok(()),
+    });
+    find.await.with_context(|| format!("--sign-with {named:?}"))
 }
 
 async fn register(

@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 use clap::Args;
 use secure_log_host::Guest;
-use secure_log_host::token::{GraphToken, Module, TokenArtifact, TokenDir};
+use secure_log_host::token::{GraphToken, Module, TokenArtifact, TokenDir, TokenDirError};
 
 use super::Pins;
 
@@ -44,8 +44,13 @@ pub(crate) fn load_module(path: &Path, pins: Arc<Pins>) -> Result<Module> {
 
 /// The directory of a token, which is there.
 pub(crate) fn open_dir(path: &Path) -> Result<TokenDir> {
-    TokenDir::open(path).with_context(|| {
-        format!("--token-dir {}: `eds keys init-token` makes a token directory", path.display())
+    TokenDir::open(path).map_err(|error| match error {
+        TokenDirError::Missing { path, missing } => anyhow!(
+            "--token-dir {}: {} is not there; `eds keys init-token` makes a token directory",
+            path.display(),
+            missing.display()
+        ),
+        error => anyhow!(error).context("--token-dir"),
     })
 }
 

@@ -1,7 +1,7 @@
 //! A first signature, before anything depends on it.
 
-use anyhow::{Context as _, Result};
-use secure_log::signer::{CheckpointSigner as _, PublicKey};
+use anyhow::{Result, anyhow};
+use secure_log::signer::{CheckpointSigner as _, KeyError, PublicKey};
 use secure_log_pkcs11::token::{Session as _, Slot as _, Tokens, User};
 use secure_log_pkcs11::{KeyUri, Pkcs11Keystore};
 
@@ -31,7 +31,10 @@ pub(crate) fn probe<T: Tokens>(tokens: T, identity: &str, pins: &Pins) -> Result
         session.login(User::Normal).map_err(say)?;
     }
     let mut keystore = Pkcs11Keystore::new(tokens);
-    keystore.sign(identity, MESSAGE).context("the key cannot sign")?;
+    keystore.sign(identity, MESSAGE).map_err(|error| match error {
+        KeyError::KeyNotFound(text) => anyhow!("{text}: `eds keys list` names those there are"),
+        error => anyhow!(error).context("the key cannot sign"),
+    })?;
     let public = keystore.public_key(identity)?;
     Ok(Probed { public, label: info.label, login_required: info.login_required })
 }

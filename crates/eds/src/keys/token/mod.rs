@@ -63,9 +63,10 @@ pub(super) fn run<T: Admin + Clone>(tokens: T, on: On, work: Work) -> Result<()>
             let token = Token::open(tokens, &named, false, on.pins)?;
             let key = token.find(&named)?;
             let public = token.public(&key)?;
-            let uri = token.uri(&key.label().map_err(token.say())?, None);
+            let label = key.label().map_err(token.say())?;
+            let uri = token.uri(&label, named.id.as_deref());
             let more = [("uri", uri.to_string()), ("id", hex::encode(key.id().map_err(token.say())?))];
-            show::key(out, &name, &public, origin.as_deref(), &more)
+            show::key(out, &label, &public, origin.as_deref(), &more)
         }
         Work::List => {
             let any = KeyUri { token: on.token, ..KeyUri::default() };
