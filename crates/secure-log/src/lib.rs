@@ -8,10 +8,12 @@
 //! - [`store::SecureLogStore`], the seam to a backend, and
 //! - [`signer::CheckpointSigner`], the seam to whoever holds the keys.
 //! - [`proof`] and [`export`] check what was handed out, without the log.
+//! - [`cosignature`]: what witnesses say of a log's checkpoints.
 //!
 //! The byte formats are specified in `docs/format.md`.
 
 pub mod cbor;
+pub mod cosignature;
 pub mod error;
 pub mod export;
 pub mod header;
@@ -27,6 +29,7 @@ pub mod signature;
 pub mod signer;
 pub mod store;
 pub mod tree;
+mod wire;
 
 pub use error::{Error, Result};
 pub use native::{Environment, NativeSecureLog, check_append, derive_tile};
