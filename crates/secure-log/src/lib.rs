@@ -8,7 +8,7 @@
 //! - [`store::SecureLogStore`], the seam to a backend, and
 //! - [`signer::CheckpointSigner`], the seam to whoever holds the keys.
 //! - [`proof`] and [`export`] check what was handed out, without the log.
-//! - [`cosignature`]: what witnesses say of a log's checkpoints.
+//! - [`cosignature`] and [`policy`]: what witnesses say of a log's checkpoints, and what is asked of it.
 //!
 //! The byte formats are specified in `docs/format.md`.
 
@@ -22,6 +22,7 @@ pub mod limits;
 pub mod model;
 mod native;
 pub mod note;
+pub mod policy;
 pub mod proof;
 pub mod record;
 mod secure_log;
