@@ -8,7 +8,7 @@
 //! - [`store::SecureLogStore`], the seam to a backend, and
 //! - [`signer::CheckpointSigner`], the seam to whoever holds the keys.
 //! - [`proof`] and [`export`] check what was handed out, without the log.
-//! - [`cosignature`] and [`policy`]: what witnesses say of a log's checkpoints, and what is asked of it.
+//! - [`cosignature`], [`policy`] and [`witness`]: what witnesses say of a log's checkpoints.
 //!
 //! The byte formats are specified in `docs/format.md`.
 
@@ -31,6 +31,7 @@ pub mod signer;
 pub mod store;
 pub mod tree;
 mod wire;
+pub mod witness;
 
 pub use error::{Error, Result};
 pub use native::{Environment, NativeSecureLog, check_append, derive_tile};
