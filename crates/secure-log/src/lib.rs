@@ -7,7 +7,8 @@
 //! - [`SecureLog`] is the log as its users see it, [`NativeSecureLog`] implements it over
 //! - [`store::SecureLogStore`], the seam to a backend, and
 //! - [`signer::CheckpointSigner`], the seam to whoever holds the keys.
-//! - [`proof`] and [`export`] check what was handed out, without the log.
+//! - [`proof`] and [`export`] check what was handed out, without the log; [`proof_file`] is a
+//!   proof as a file.
 //! - [`cosignature`], [`policy`] and [`witness`]: what witnesses say of a log's checkpoints.
 //!
 //! The byte formats are specified in `docs/format.md`.
@@ -24,6 +25,7 @@ mod native;
 pub mod note;
 pub mod policy;
 pub mod proof;
+pub mod proof_file;
 pub mod record;
 mod secure_log;
 pub mod signature;
