@@ -15,7 +15,7 @@
 //! ```
 //!
 //! Nothing in `extra` is trusted: each part is bound to the checkpoint by
-//! [`verify_entry_proof`](crate::proof::verify_entry_proof).
+//! [`verify_entry_proof`].
 
 use crate::cbor::{DecodeError, MapReader, MapWriter};
 use crate::error::{Error, Result};
