@@ -12,7 +12,8 @@ set -euo pipefail
 . "$REPO_ROOT/scripts/lib-checks.sh"
 
 export PATH="$SECURE_LOG_CACHE/tools/bin:$PATH:/usr/sbin:/sbin"
-need_tools nginx:nginx-light openssl:openssl curl:curl ps:procps mosquitto_pub:mosquitto-clients
+need_tools nginx:nginx-light openssl:openssl curl:curl ps:procps mosquitto_pub:mosquitto-clients \
+    softhsm2-util:softhsm2
 have mosquitto || "$REPO_ROOT/scripts/setup-mosquitto.sh" >/dev/null
 ln -s "$REPO_ROOT/dist" "$WORK/"
 
@@ -60,13 +61,15 @@ else
 fi
 export PATH="$WORK/installed/bin:$PATH"
 export HOME="$WORK" XDG_CACHE_HOME="$SECURE_LOG_CACHE/wasmtime"
-unset CURL_HOME SECURE_LOG_RPC_TOKEN XDG_CONFIG_HOME SECURE_LOG_KEYSTORE_DIR STATE_DIRECTORY RUST_LOG
+unset CURL_HOME SECURE_LOG_RPC_TOKEN XDG_CONFIG_HOME SECURE_LOG_KEYSTORE_DIR STATE_DIRECTORY RUST_LOG \
+    SOFTHSM2_CONF SECURE_LOG_PKCS11_MODULE
 mkdir -p "$XDG_CACHE_HOME"
 version_is_right() { [ "$(in_work eds --version)" = "eds $(sed -n 's/^version = "\(.*\)"/\1/p' "$REPO_ROOT/verify/Cargo.toml" | head -n 1)" ]; }
 check "eds --version" version_is_right
 lists_stacks() {
     local name
-    for name in secure-log-sqlite secure-log-file secure-log-remote edgesentry-ingest-sqlite edgesentry-ingest-remote; do
+    for name in secure-log-sqlite secure-log-file secure-log-remote edgesentry-ingest-sqlite \
+        edgesentry-ingest-sqlite-pkcs11-host edgesentry-ingest-remote; do
         in_work eds stack | grep "^$name	" >/dev/null || return 1
     done
 }
@@ -169,6 +172,38 @@ check "revoke: a device is taken before" takes lift-02-1.body "$url"
 key_id="$(in_work eds audit devices show lift-02 | sed -n 's/^key \([0-9a-f]*\).*/\1/p')"
 run_block revoke -e 's/lift-01/lift-02/' -e "s/<KEY_ID>/$key_id/"
 check "revoke: and no longer after" answers 422 'revoked' lift-02-2.body "$url"
+
+# A key in a file, then one in an HSM, then a second one there: one log.
+mkdir "$WORK/hsm"
+on_token=(-e "s,/etc/edgesentry,$WORK/hsm,g" -e "s,/var/lib/edgesentry-tokens,$WORK/hsm/tokens,g" \
+    -e 's,/var/lib/edgesentry/audit.db,hsm.db,' -e 's,<NAME_OF_THE_LOG>,example.com/lifts,')
+more() { in_work eds log append doors "$1" --store hsm.db --origin example.com/lifts >"$WORK/append.out"; }
+more one
+in_work eds log sign --store hsm.db --identity audit --keys keys >"$WORK/sign.out" 2>&1 || not_ok "to-hsm: signed with the file's key"
+more two
+run_block softhsm "${on_token[@]}"
+check "softhsm: PIN files of mode 0600" test "$(find "$WORK/hsm" -name '*pin' -perm 0600 | wc -l)" -eq 2
+check "softhsm: a directory of mode 0700" test "$(stat -c %a "$WORK/hsm/tokens")" = 700
+run_block look-at-token "${on_token[@]}"
+check "look-at-token: the token and its key" grep -q '^audit	ed25519	pkcs11:token=prod;object=audit$' "$WORK/look-at-token.out"
+run_block to-hsm-key "${on_token[@]}"
+run_block to-hsm-sign "${on_token[@]}"
+run_block to-hsm-verify "${on_token[@]}"
+check "to-hsm-verify: both checkpoints" grep -q 'checkpoints: 2 verified, 2 signatures' "$WORK/to-hsm-verify.out"
+trusts() {
+    local key args=()
+    for key in "$@"; do args+=(--trust "$(cat "$WORK/$key.vkey")"); done
+    in_work eds log verify --store hsm.db "${args[@]}" >"$WORK/trusts.out" 2>&1
+}
+check "to-hsm-verify: not with the file's key alone" fails trusts audit
+check "to-hsm-verify: nor with the HSM's" fails trusts audit-hsm
+run_block rotate-token "${on_token[@]}"
+more three
+take to-hsm-sign
+sed "${on_token[@]}" "$WORK/block.to-hsm-sign" >"$WORK/sign-again"
+check "rotate-token: the new key signs" in_work bash -euo pipefail sign-again >"$WORK/sign-again.out" 2>&1
+check "rotate-token: with all three the log verifies" trusts audit audit-hsm audit-2
+check "rotate-token: and not without the first of the HSM's" fails trusts audit audit-2
 check "keys: every marked block was run" all_taken
 
 # --- a copy under load, and back ----------------------------------------------------------------------------
@@ -635,6 +670,31 @@ else
     check "edgesentry: with exit code 0" property_is edgesentry ExecMainStatus 0
     check "edgesentry: it says so" says edgesentry '"stopped"'
 
+    # The same store, signed with a key on a token from now on.
+    page key-management
+    inside_block softhsm -e ''
+    page deployment
+    sed -e 's/--addr 0\.0\.0\.0:8443/--addr 127.0.0.1:0/' -e 's/--metrics-addr 127\.0\.0\.1:9464/--metrics-addr 127.0.0.1:0/' \
+        -e 's,--allowed-sources 10\.0\.0\.0/8,--allowed-sources 127.0.0.1,' \
+        "$REPO_ROOT/docs/operations/edgesentry-token.conf" >"$SD/docs/operations/edgesentry-token.conf"
+    : >"$SD/edgesentry.log"
+    inside_block token-unit -e ''
+    check "edgesentry: ready, with a token" within 20 ready
+    check "edgesentry: a record, with a token" over_tls takes lift-08-4.body
+    check "edgesentry: systemctl stop, with a token" inside systemctl stop edgesentry
+    check "edgesentry: a checkpoint signed with the token's key" says edgesentry 'checkpoint signed'
+    inside cp -p /etc/edgesentry/pin pin-of-the-token
+    inside bash -c 'echo 0123456789 >/etc/edgesentry/pin'
+    check "edgesentry: it does not start with a wrong PIN" fails inside systemctl start edgesentry
+    sleep 3
+    check "edgesentry: it says so by its exit code" property_is edgesentry ExecMainStatus 77
+    check "edgesentry: and is not started again" property_is edgesentry NRestarts 0
+    check "edgesentry: it stays down" property_is edgesentry ActiveState failed
+    check "edgesentry: it tried once" test "$(grep -c 'refuses the PIN' "$SD/edgesentry.log")" -eq 1
+    inside cp -p pin-of-the-token /etc/edgesentry/pin
+    check "edgesentry: it starts with the right one" inside systemctl start edgesentry
+    check "edgesentry: systemctl stop, at last" inside systemctl stop edgesentry
+
     # The unit for MQTT, at the broker of before.
     cp "$WORK/mosquitto/certs/ca.crt" "$SD/broker-ca.pem"
     printf '%s' "$BROKER_PASSWORD" >"$SD/mqtt/password"
@@ -662,6 +722,7 @@ secrets() {
     sed -n 's/.*"private_key_hex": *"\(.*\)".*/\1/p' "$WORK"/*.key.json
     find "$WORK/keys" "$WORK/tls" "$WORK/mosquitto/certs" "$SD/lineage" \( -name '*.key' -o -name 'privkey.pem' -o -path '*/keys/*.pem' \) \
         -exec sed -n '2p' {} \;
+    find "$WORK/hsm" "$SD" \( -name pin -o -name so-pin -o -name pin-of-the-token \) -exec cat {} \; 2>/dev/null
     printf '%s\n' "$MARK" "$(printf '%s' "$MARK" | od -An -v -tx1 | tr -d ' \n')" "$BROKER_PASSWORD" "$RPC_TOKEN"
 }
 secrets | grep . >"$WORK/secrets"

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
-use secure_log_host::Guest;
 use secure_log_host::token::{Module, TokenDir};
+use secure_log_host::{Guest, LogOwner};
 use secure_log_keystore::{DIR_VARIABLE, GENERATE_VARIABLE, key_file_name};
 use secure_log_pkcs11::PIN_VARIABLE;
 use zeroize::Zeroizing;
@@ -130,4 +130,15 @@ impl StoreArgs {
         }
         Ok(())
     }
+}
+
+/// Lets the instance find its key, and log in to the token that has it: now, and not at the first checkpoint. A log that
+/// has no name yet has no verifier key; it finds its key then.
+pub(crate) async fn find_key(owner: &LogOwner, identity: String) -> Result<()> {
+    let named = identity.clone();
+    let find = owner.read(move |log| match log.origin()? {
+        Some(_) => log.verifier_key(&identity).map(drop),
+        None => Ok(()),
+    });
+    find.await.with_context(|| format!("--sign-with {named:?}"))
 }

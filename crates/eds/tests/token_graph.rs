@@ -100,6 +100,7 @@ fn life(graph: &Path, stack: &Path) -> Hsm {
         stack,
     ]);
     assert!(wrong.contains("refuses the PIN"), "{wrong}");
+    read_only(&hsm, graph);
     let carried = hsm.without_module_fails(&[
         "log",
         "sign",
@@ -112,6 +113,20 @@ fn life(graph: &Path, stack: &Path) -> Hsm {
     ]);
     assert!(carried.contains("--stack PATH.wasm"), "{carried}");
     hsm
+}
+
+/// A directory on a file system that cannot be written to, which is so even for root.
+fn read_only(hsm: &Hsm, graph: &str) {
+    let mount = "mount --bind token token && mount -o remount,bind,ro token || exit 99; exec \"$0\" \"$@\"";
+    let args = ["keys", "list", "--token-dir", "token", "--token-graph", graph, "--pin-file", "pin"];
+    let mut command = hsm.under(&["unshare", "--mount", "sh", "-c", mount], &args);
+    let ran = hsm.output(command.env_remove("SECURE_LOG_PKCS11_MODULE"));
+    if ran.stderr.contains("unshare") || ran.code == Some(99) {
+        println!("NOT CHECKED: a token directory that is read-only, for which nothing can be mounted here");
+        return;
+    }
+    assert_eq!(ran.code, Some(1), "{}{}", ran.stdout, ran.stderr);
+    assert!(ran.stderr.contains("cannot be written to"), "{}", ran.stderr);
 }
 
 #[test]

@@ -180,23 +180,17 @@ fn pins_come_from_files_and_variables_and_files_that_others_read_are_refused() {
     fs::set_permissions(&open, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
     let exposed = hsm.fails(&["keys", "list", "--pin-file", "pin"]);
     assert!(exposed.contains("chmod 600"), "{exposed}");
+    // systemd's own copy for a service looks like one that a group reads.
+    fs::set_permissions(&open, std::os::unix::fs::PermissionsExt::from_mode(0o440)).unwrap();
+    let mut service = hsm.command(&["keys", "list", "--pin-file", open.to_str().unwrap()]);
+    let credential = hsm.output(service.env("CREDENTIALS_DIRECTORY", hsm.place.path("")));
+    assert_eq!(credential.code, Some(0), "{}", credential.stderr);
 }
 
 #[test]
 fn without_a_terminal_nobody_is_asked() {
     let hsm = with_key();
-    let run = |args: &[&str]| {
-        let mut alone = Command::new("setsid");
-        let command = hsm.command(args);
-        alone.arg("--wait").arg(command.get_program()).args(command.get_args());
-        alone.current_dir(hsm.place.path("")).stdin(Stdio::null()).env_clear();
-        for (name, value) in command.get_envs() {
-            if let Some(value) = value {
-                alone.env(name, value);
-            }
-        }
-        hsm.output(alone.env("PATH", std::env::var_os("PATH").unwrap()))
-    };
+    let run = |args: &[&str]| hsm.output(&mut hsm.under(&["setsid", "--wait"], args));
     for args in [&["keys", "list"][..], &["log", "sign", "--identity", URI], &["keys", "init-token", "more"]]
     {
         let ran = run(args);

@@ -188,6 +188,8 @@ fn names_and_places_that_do_not_fit_are_named() {
     assert!(nowhere.contains("--keys DIR") && nowhere.contains("--pkcs11-module"), "{nowhere}");
     let library = hsm.fails(&["keys", "tokens", "--pkcs11-module", "none.so"]);
     assert!(library.contains("none.so"), "{library}");
+    let conf = hsm.output(hsm.command(&["keys", "tokens"]).env("SOFTHSM2_CONF", "none.conf"));
+    assert!(conf.code == Some(1) && conf.stderr.contains("SOFTHSM2_CONF"), "{}", conf.stderr);
     let both = hsm.output(hsm.command(&["keys", "list"]).env("SECURE_LOG_KEYSTORE_DIR", "keys"));
     assert!(both.code == Some(1) && both.stderr.contains("both set"), "{}", both.stderr);
 
@@ -202,4 +204,29 @@ fn names_and_places_that_do_not_fit_are_named() {
         key.contains("no private key matches on the token \"prod\"") && key.contains("eds keys list"),
         "{key}"
     );
+}
+
+#[test]
+fn token_that_cannot_be_written_to_still_signs_and_keeps_its_keys() {
+    let hsm = Hsm::with_token();
+    hsm.ok(&["keys", "create", "audit", "--pin-file", "pin"]);
+    let mount =
+        "mount --bind tokens tokens && mount -o remount,bind,ro tokens || exit 99; exec \"$0\" \"$@\"";
+    let read_only = |args: &[&str]| {
+        let args = [args, &["--pin-file", "pin"]].concat();
+        hsm.output(&mut hsm.under(&["unshare", "--mount", "sh", "-c", mount], &args))
+    };
+    hsm.ok(&["log", "append", "doors", "one"]);
+    let signed = read_only(&["log", "sign", "--identity", URI]);
+    if signed.stderr.contains("unshare") || signed.code == Some(99) {
+        println!("NOT CHECKED: a token that cannot be written to, for which nothing can be mounted here");
+        return;
+    }
+    assert_eq!(signed.code, Some(0), "{}", signed.stderr);
+    for args in [&["keys", "create", "more"][..], &["keys", "rotate", "audit"]] {
+        let ran = read_only(args);
+        assert_eq!(ran.code, Some(1), "{args:?}: {}{}", ran.stdout, ran.stderr);
+        assert!(ran.stderr.contains("directory of tokens"), "{args:?}: {}", ran.stderr);
+    }
+    assert_eq!(hsm.ok(&["keys", "list", "--pin-file", "pin"]).lines().count(), 1);
 }

@@ -24,7 +24,7 @@ use super::gate::{OwnerGate, checkpoint};
 use crate::audit::devices::parse_device;
 use crate::open::{Part, Place, canonical};
 use crate::output::{note, warn};
-use crate::signing::Signing;
+use crate::signing::{Signing, find_key};
 
 /// Target of what is logged about the store.
 const TARGET: &str = "edgesentry_audit::store";
@@ -209,17 +209,6 @@ fn start(place: &Place, args: &GateArgs, metrics: Arc<Metrics>) -> Result<LogOwn
     };
     LogOwner::start(place.artifact(), place.site()?, settings, Events { metrics })
         .with_context(|| format!("cannot open {}", place.shown()))
-}
-
-/// Lets the instance find its key, and log in to the token that has it: now, and not at the first checkpoint. A log that
-/// has no name yet has no verifier key; it finds its key then.
-async fn find_key(owner: &LogOwner, identity: String) -> Result<()> {
-    let named = identity.clone();
-    let find = owner.read(move |log| match log.origin()? {
-        Some(_) => log.verifier_key(&identity).map(drop),
-        None => Ok(()),
-    });
-    find.await.with_context(|| format!("--sign-with {named:?}"))
 }
 
 async fn register(

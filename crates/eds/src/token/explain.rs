@@ -53,6 +53,9 @@ pub(crate) fn said(error: TokenError, token: &str, pins: &Pins) -> anyhow::Error
         E::Locked | E::Busy => "Try again when the other program is done",
         E::MechanismUnsupported => "Take another algorithm (--alg)",
         E::Unsupported => "The module's manual says how this is done with it",
+        E::Device(_) => {
+            "The module's own log may say why; SoftHSM2 fails so when it cannot write to its directory of tokens"
+        }
         E::KeyGone => "`eds keys list` names those there are",
         _ => "",
     };

@@ -8,6 +8,11 @@ use anyhow::{Result, bail};
 use secure_log_host::token::Pins as Given;
 use secure_log_pkcs11::token::{PinProvider, User, Zeroizing};
 
+use crate::files;
+
+/// Longest PIN in bytes; no token takes a longer one.
+const MAX_PIN: usize = 255;
+
 /// Whether a security officer's PIN may be wanted, and where it is.
 pub(crate) enum OfficerPin {
     /// Nothing is provisioned: none is wanted.
@@ -42,11 +47,13 @@ impl Pins {
         };
         let twice = matches!(officer, OfficerPin::From(_));
         if let OfficerPin::From(Some(path)) = officer {
-            given = Given::with_officer_file(given, &path)?;
+            given = given.with_officer_file(&path)?;
         }
-        if let Some(path) = file {
-            given = given.with_user_file(path)?;
-        }
+        given = match file {
+            Some(path) if is_credential(path) => given.with_user(credential(path)?.as_slice()),
+            Some(path) => given.with_user_file(path)?,
+            None => given,
+        };
         Ok(Self { given, twice, asked: Mutex::default() })
     }
 
@@ -96,6 +103,24 @@ impl fmt::Debug for Pins {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.given.fmt(f)
     }
+}
+
+/// Whether systemd made this file for us. Where it gives us the right to read it by an access control list, its mode
+/// looks as if a group had it.
+fn is_credential(path: &Path) -> bool {
+    std::env::var_os("CREDENTIALS_DIRECTORY")
+        .is_some_and(|dir| !dir.is_empty() && path.starts_with(Path::new(&dir)))
+}
+
+fn credential(path: &Path) -> Result<Zeroizing<Vec<u8>>> {
+    let mut pin = files::read_private(path)?;
+    while let Some(b'\n' | b'\r') = pin.last() {
+        pin.pop();
+    }
+    if !(1..=MAX_PIN).contains(&pin.len()) {
+        bail!("the PIN in {} has {} bytes; a PIN has 1 to {MAX_PIN}", path.display(), pin.len());
+    }
+    Ok(pin)
 }
 
 /// Asks at the terminal, whatever stdin and stdout are. Nothing of the answer is shown.

@@ -91,6 +91,21 @@ impl Hsm {
         command
     }
 
+    /// The same, run by another program: `wrapper` is that and its first arguments.
+    pub fn under(&self, wrapper: &[&str], args: &[&str]) -> Command {
+        let command = self.command(args);
+        let mut outer = Command::new(wrapper[0]);
+        outer.args(&wrapper[1..]).arg(command.get_program()).args(command.get_args());
+        outer.current_dir(self.place.path("")).stdin(Stdio::null());
+        for (name, value) in command.get_envs() {
+            match value {
+                Some(value) => outer.env(name, value),
+                None => outer.env_remove(name),
+            };
+        }
+        outer
+    }
+
     /// Runs a command. No PIN shows, whatever comes of it.
     pub fn output(&self, command: &mut Command) -> Ran {
         let ran = Ran::from(command.output().unwrap());
