@@ -162,6 +162,21 @@ fn only_checkpoints_are_cosigned() {
     assert!(key.cosign(&mut seed(9), "key", bogus, 1).is_err());
 }
 
+#[test]
+fn a_cosignature_is_of_a_checkpoint_by_the_key_it_names() {
+    use ed25519_dalek::Signer as _;
+    let text = text_of(&log().checkpoint());
+    let key = cosigner("w", 9);
+    let good = cosign("w", 9, &text, 7);
+    assert!(key.verify(&text, &good));
+    // The same signature under another name or id.
+    assert!(!key.verify(&text, &Cosignature { name: "v".into(), ..good.clone() }));
+    assert!(!key.verify(&text, &Cosignature { id: [0; 4], ..good.clone() }));
+    // A valid signature of something that is no checkpoint.
+    let signature = seed(9).0.sign(signed_message("x\n", 7).as_bytes()).to_bytes();
+    assert!(!key.verify("x\n", &Cosignature { signature, ..good }));
+}
+
 /// Signs something else than it is asked to.
 struct Liar(Vec<u8>);
 

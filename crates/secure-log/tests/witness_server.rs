@@ -9,7 +9,9 @@ use parties::{TestLog, cosign, cosigner, seed};
 use secure_log::Error;
 use secure_log::cosignature::CosignerKey;
 use secure_log::note::{CheckpointBody, Note};
-use secure_log::witness::{AddCheckpoint, MAX_LOG_KEYS, Stored, WatchedLog, Witness, origin_hash};
+use secure_log::witness::{
+    AddCheckpoint, MAX_LOG_KEYS, MAX_PROOF, MAX_REQUEST, Stored, WatchedLog, Witness, origin_hash,
+};
 
 fn log(size: u64) -> TestLog {
     let mut log = TestLog::new("example.com/log", 1);
@@ -97,6 +99,17 @@ fn a_rolled_back_log_is_told_the_size() {
         assert_eq!(witness.expect(409, &step(old, 5)).body, "9\n");
     }
     witness.expect(400, &request(9, &[], &log(5).checkpoint()));
+}
+
+/// Such as a witness that was restored from an old copy of its store would see.
+#[test]
+fn an_old_size_above_the_stored_one_is_a_conflict() {
+    let mut witness = Running::of(&log(0));
+    assert_eq!(witness.expect(409, &step(3, 9)).body, "0\n");
+    assert_eq!(witness.expect(409, &step(9, 9)).body, "0\n");
+    witness.expect(200, &step(0, 5));
+    assert_eq!(witness.expect(409, &step(7, 9)).body, "5\n");
+    assert_eq!(witness.expect(409, &step(9, 9)).body, "5\n");
 }
 
 #[test]
@@ -205,6 +218,24 @@ fn a_note_full_of_signatures_still_fits() {
     let keys = |n: usize| (0..n).map(|n| TestLog::new("example.com/log", n as u8).verifier()).collect();
     assert!(WatchedLog::new("example.com/log", keys(MAX_LOG_KEYS)).is_ok());
     assert!(matches!(WatchedLog::new("example.com/log", keys(MAX_LOG_KEYS + 1)), Err(Error::Invalid(_))));
+}
+
+#[test]
+fn the_longest_checkpoint_still_fits() {
+    let grown = log(3);
+    let body = CheckpointBody { origin: grown.origin.clone(), size: 3, root: grown.root() }.to_text();
+    let long = |length: usize| {
+        let rest = length - grown.sign(&format!("{body}\n")).len();
+        let note = grown.sign(&format!("{body}{}\n", "x".repeat(rest)));
+        assert_eq!(note.len(), length);
+        note
+    };
+    let most = MAX_REQUEST - MAX_PROOF * 45 - 32;
+    assert!(AddCheckpoint::prepare(0, &[], &long(most)).is_ok());
+    assert!(matches!(AddCheckpoint::prepare(0, &[], &long(most + 1)), Err(Error::Invalid(_))));
+    // `post` opens what it stores.
+    Running::of(&grown).expect(200, &request(0, &[], &long(most)));
+    Running::of(&grown).expect(400, &request(0, &[], &long(most + 1)));
 }
 
 #[test]
