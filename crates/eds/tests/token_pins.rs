@@ -203,10 +203,17 @@ fn without_a_terminal_nobody_is_asked() {
     }
 }
 
+/// Whether the terminal shows nothing of what is typed.
+fn shows_nothing(hsm: &Hsm) -> bool {
+    let tty = fs::read_to_string(hsm.place.path("tty")).unwrap();
+    let state = hsm::stdout(Command::new("stty").args(["-a", "-F", tty.trim()]));
+    state.contains(" -echo ")
+}
+
 /// Runs a command at a terminal and types these lines, each when it is asked for.
 fn at_a_terminal(hsm: &Hsm, args: &str, lines: &[&str]) -> (bool, String) {
     let command = hsm.command(&[args]);
-    let line = format!("{} {args}", command.get_program().to_str().unwrap());
+    let line = format!("tty >tty; exec {} {args}", command.get_program().to_str().unwrap());
     let mut script = Command::new("script");
     script.args(["-qec", &line, "/dev/null"]).current_dir(hsm.place.path(""));
     for (name, value) in command.get_envs() {
@@ -230,6 +237,11 @@ fn at_a_terminal(hsm: &Hsm, args: &str, lines: &[&str]) -> (bool, String) {
     while let Ok(piece) = receiver.recv_timeout(until.saturating_duration_since(Instant::now())) {
         seen.push_str(&piece);
         if typed < lines.len() && seen.matches("PIN").count() > typed && seen.ends_with(": ") {
+            // The prompt is there before the terminal is told to show nothing. Nobody types as fast as this.
+            while !shows_nothing(hsm) {
+                assert!(Instant::now() < until, "the terminal shows what is typed: {seen}");
+                std::thread::yield_now();
+            }
             writeln!(stdin, "{}", lines[typed]).unwrap();
             typed += 1;
         }

@@ -207,7 +207,7 @@ fn names_and_places_that_do_not_fit_are_named() {
 }
 
 #[test]
-fn token_that_cannot_be_written_to_still_signs_and_keeps_its_keys() {
+fn token_that_cannot_be_written_to_is_named_and_keeps_its_keys() {
     let hsm = Hsm::with_token();
     hsm.ok(&["keys", "create", "audit", "--pin-file", "pin"]);
     let mount =
@@ -217,14 +217,15 @@ fn token_that_cannot_be_written_to_still_signs_and_keeps_its_keys() {
         hsm.output(&mut hsm.under(&["unshare", "--mount", "sh", "-c", mount], &args))
     };
     hsm.ok(&["log", "append", "doors", "one"]);
-    let signed = read_only(&["log", "sign", "--identity", URI]);
-    if signed.stderr.contains("unshare") || signed.code == Some(99) {
-        println!("NOT CHECKED: a token that cannot be written to, for which nothing can be mounted here");
-        return;
-    }
-    assert_eq!(signed.code, Some(0), "{}", signed.stderr);
-    for args in [&["keys", "create", "more"][..], &["keys", "rotate", "audit"]] {
+    // SoftHSM2 writes even when it only signs.
+    for args in
+        [&["keys", "create", "more"][..], &["keys", "rotate", "audit"], &["log", "sign", "--identity", URI]]
+    {
         let ran = read_only(args);
+        if ran.stderr.contains("unshare") || ran.code == Some(99) {
+            println!("NOT CHECKED: a token that cannot be written to, for which nothing can be mounted here");
+            return;
+        }
         assert_eq!(ran.code, Some(1), "{args:?}: {}{}", ran.stdout, ran.stderr);
         assert!(ran.stderr.contains("directory of tokens"), "{args:?}: {}", ran.stderr);
     }

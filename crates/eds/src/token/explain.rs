@@ -21,6 +21,10 @@ impl fmt::Display for Said {
 
 impl std::error::Error for Said {}
 
+/// What to do about a device that fails.
+pub(super) const DEVICE: &str =
+    "The module's own log may say why; SoftHSM2 fails so when it cannot write to its directory of tokens";
+
 /// What the token of this label said. `pins` are those that it was given.
 pub(crate) fn said(error: TokenError, token: &str, pins: &Pins) -> anyhow::Error {
     use TokenError as E;
@@ -53,9 +57,7 @@ pub(crate) fn said(error: TokenError, token: &str, pins: &Pins) -> anyhow::Error
         E::Locked | E::Busy => "Try again when the other program is done",
         E::MechanismUnsupported => "Take another algorithm (--alg)",
         E::Unsupported => "The module's manual says how this is done with it",
-        E::Device(_) => {
-            "The module's own log may say why; SoftHSM2 fails so when it cannot write to its directory of tokens"
-        }
+        E::Device(_) => DEVICE,
         E::KeyGone => "`eds keys list` names those there are",
         _ => "",
     };

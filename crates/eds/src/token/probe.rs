@@ -5,6 +5,7 @@ use secure_log::signer::{CheckpointSigner as _, KeyError, PublicKey};
 use secure_log_pkcs11::token::{Session as _, Slot as _, Tokens, User};
 use secure_log_pkcs11::{KeyUri, Pkcs11Keystore};
 
+use super::explain::DEVICE;
 use super::{Pins, said, select};
 
 /// What is signed. It is no checkpoint: those begin with the log's name and have a line for size and root.
@@ -33,6 +34,7 @@ pub(crate) fn probe<T: Tokens>(tokens: T, identity: &str, pins: &Pins) -> Result
     let mut keystore = Pkcs11Keystore::new(tokens);
     keystore.sign(identity, MESSAGE).map_err(|error| match error {
         KeyError::KeyNotFound(text) => anyhow!("{text}: `eds keys list` names those there are"),
+        KeyError::Failed(text) => anyhow!("the key cannot sign: {text}. {DEVICE}"),
         error => anyhow!(error).context("the key cannot sign"),
     })?;
     let public = keystore.public_key(identity)?;
