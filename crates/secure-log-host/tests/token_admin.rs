@@ -9,7 +9,7 @@ use ed25519_dalek::SigningKey;
 use secure_log_host::token::{ModuleSession, ModuleWrappingKey};
 use secure_log_pkcs11::token::{
     Admin as _, Curve, EcPoint, Key as _, KeyQuery, KeySpec, Mechanism, PrivateEcKey, PrivateKey, PublicKey,
-    Session as _, Slot as _, TokenError, Tokens as _, User, Wrapping as _, WrappingKey as _, Zeroizing,
+    Session as _, TokenError, User, Wrapping as _, WrappingKey as _, Zeroizing,
 };
 use tokens::{key, keys, provisioned, session};
 

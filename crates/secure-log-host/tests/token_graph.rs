@@ -57,7 +57,7 @@ fn artifact_provisions_its_own_token_and_signs_with_it() {
             assert!(log.seal(Some(&throwaway.identity(key))).unwrap().checkpoint.is_some(), "{stack}");
             trusted.push(log.verifier_key(&throwaway.identity(key)).unwrap());
         }
-        assert_eq!(log.verify_checkpoint_chain(&trusted).unwrap().checkpoints_checked, 3);
+        assert_eq!(log.verify_checkpoint_chain(&trusted).unwrap().checkpoints, 3);
     }
 }
 
@@ -173,12 +173,16 @@ fn what_is_wrong_is_said() {
 
 #[test]
 fn component_that_dies_says_so_ever_after() {
-    let temp = tempfile::tempdir().unwrap();
-    let dir = TokenDir::create(&temp.path().join("token")).unwrap();
-    let mut small = Guest { memory_limit: Some(1 << 20), silent: true, ..Guest::default() };
-    dir.prepare(&mut small);
-    let Ok(token) = token(STACKS[0]).start(&small, Arc::new(Pins::none())) else { return };
-    let died = token.slots().unwrap_err();
-    assert!(matches!(&died, TokenError::Unusable(text) if text.contains("memory")), "{died}");
+    let throwaway = Throwaway::provisioned(&dist(STACKS[0]), &KEYS[..1]).unwrap();
+    let mut small = Guest { memory_limit: Some(16 << 20), silent: true, ..Guest::default() };
+    throwaway.dir().prepare(&mut small);
+    let token = token(STACKS[0]).start(&small, throwaway.shared_pins()).unwrap();
+    let session = token.find_token("throwaway").unwrap().unwrap().open_session(false).unwrap();
+    session.login(User::Normal).unwrap();
+    let key = session.find_keys(&KeyQuery::default()).unwrap().pop().unwrap();
+    key.sign(Mechanism::Eddsa, b"m").unwrap();
+    let died = key.sign(Mechanism::Eddsa, &vec![0; 32 << 20]).unwrap_err();
+    assert!(matches!(&died, TokenError::Unusable(text) if text.contains("16 MiB of memory")), "{died}");
+    assert_eq!(key.sign(Mechanism::Eddsa, b"m").unwrap_err(), died);
     assert_eq!(token.slots().unwrap_err(), died);
 }

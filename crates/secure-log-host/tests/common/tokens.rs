@@ -8,9 +8,7 @@ use std::sync::{Arc, LazyLock};
 
 use secure_log_host::token::{Module, ModuleKey, ModuleSession, PinFn, Pins, SharedPins, TokenDir};
 use secure_log_pkcs11::Pkcs11Keystore;
-use secure_log_pkcs11::token::{
-    Admin as _, KeyQuery, KeySpec, PinProvider, Session as _, Slot as _, Tokens as _, User,
-};
+use secure_log_pkcs11::token::{KeyQuery, KeySpec, PinProvider, Session as _, Slot as _, Tokens as _, User};
 
 /// The user's PIN of every token.
 pub const PIN: &str = "user-1234";

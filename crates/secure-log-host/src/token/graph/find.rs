@@ -46,10 +46,11 @@ pub(super) fn token_component(wasm: &[u8]) -> Result<Option<Range<usize>>, Binar
                     }
                 }
             }
-            Payload::End(_) => match open.pop() {
-                Some(Some(Open { range, code: true, import: true, export: true })) => return Ok(Some(range)),
-                _ => {}
-            },
+            Payload::End(_) => {
+                if let Some(Some(Open { range, code: true, import: true, export: true })) = open.pop() {
+                    return Ok(Some(range));
+                }
+            }
             _ => {}
         }
     }

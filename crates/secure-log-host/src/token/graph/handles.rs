@@ -118,8 +118,8 @@ impl Signer for GraphSigner {
         call!(self.0, signer.call_update(data))
     }
 
-    fn finish(self) -> Result<Vec<u8>> {
-        // The call takes the resource; dropping the handle afterwards finds that it is gone.
+    fn finish(mut self) -> Result<Vec<u8>> {
+        self.0.given = true;
         call!(self.0, signer.call_finish())
     }
 }

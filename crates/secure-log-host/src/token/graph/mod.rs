@@ -123,7 +123,7 @@ impl GraphToken {
     }
 
     fn hold(&self, any: ResourceAny) -> Handle {
-        Handle { token: self.clone(), any }
+        Handle { token: self.clone(), any, given: false }
     }
 }
 
@@ -151,6 +151,8 @@ impl fmt::Debug for GraphToken {
 struct Handle {
     token: GraphToken,
     any: ResourceAny,
+    /// Whether a call has taken it.
+    given: bool,
 }
 
 impl Handle {
@@ -162,6 +164,9 @@ impl Handle {
 
 impl Drop for Handle {
     fn drop(&mut self) {
+        if self.given {
+            return;
+        }
         // Nothing to do for a component that is dead: its memory goes with it.
         let _ = self.token.call(|store, _| self.any.resource_drop(store).map(Ok));
     }

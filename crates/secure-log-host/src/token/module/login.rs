@@ -43,7 +43,7 @@ fn tag(pin: &[u8]) -> Result<Tag> {
 pub(super) struct Application {
     token: Arc<Token>,
     login_required: bool,
-    /// Open sessions; changed under the lock of the token.
+    /// Open sessions; counted under the lock of the token.
     sessions: Mutex<usize>,
     user: AtomicU8,
 }
@@ -83,25 +83,28 @@ impl Application {
     }
 
     pub fn enter(&self) {
+        let _login = self.login();
         *self.count() += 1;
     }
 
     /// A session is about to be closed. With the last one the login of an application ends.
     pub fn leave(&self, session: &Session) {
-        let last = {
-            let mut sessions = self.count();
-            *sessions = sessions.saturating_sub(1);
-            *sessions == 0
-        };
-        if last {
+        let mut login = self.login();
+        let mut sessions = self.count();
+        *sessions = sessions.saturating_sub(1);
+        if *sessions == 0 {
             // The session is closed next, which logs out just as well where this fails.
-            let _ = self.log_out(session);
+            let _ = self.end(&mut login, session);
         }
     }
 
-    /// Logs out; the library only when this was the last application that is logged in.
+    /// Logs out.
     pub fn log_out(&self, session: &Session) -> Result<()> {
-        let mut login = self.login();
+        self.end(&mut self.login(), session)
+    }
+
+    /// The library is logged out only when this was the last application that is logged in.
+    fn end(&self, login: &mut Login, session: &Session) -> Result<()> {
         if self.user.swap(NOBODY, Ordering::AcqRel) == NOBODY {
             return Err(TokenError::NotLoggedIn);
         }

@@ -4,6 +4,7 @@ mod admin;
 mod key;
 mod library;
 mod login;
+mod make;
 mod rv;
 mod session;
 mod template;
