@@ -84,7 +84,7 @@ impl RsaMaterial {
     }
 }
 
-#[cfg(all(test, not(target_family = "wasm")))]
+#[cfg(test)]
 mod tests {
     use secure_log::signer::Algorithm;
 
