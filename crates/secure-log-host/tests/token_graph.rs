@@ -10,9 +10,7 @@ use std::sync::Arc;
 use common::{dist, guest, site};
 use secure_log::signature::Verifier;
 use secure_log::signer::CheckpointSigner as _;
-use secure_log_host::token::{
-    GraphToken, Pins, Throwaway, ThrowawayError, TokenArtifact, TokenDir, provision,
-};
+use secure_log_host::token::{GraphToken, Pins, Throwaway, ThrowawayError, TokenArtifact, provision};
 use secure_log_host::types::Severity;
 use secure_log_host::{Artifact, Guest};
 use secure_log_pkcs11::Pkcs11Keystore;
