@@ -2,7 +2,7 @@
 
 #![allow(dead_code, reason = "each test file uses its part")]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
 
@@ -29,8 +29,14 @@ pub fn softhsm() -> PathBuf {
 
 /// Tokens of this process: SoftHSM2 reads its configuration once.
 pub static STORAGE: LazyLock<TokenDir> = LazyLock::new(|| {
-    // Left behind: nothing of a test binary runs after its tests.
-    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("tokens-{}", std::process::id()));
+    // Nothing of a test binary runs after its tests, so the next one tidies up.
+    let all = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("tokens");
+    for entry in std::fs::read_dir(&all).into_iter().flatten().flatten() {
+        if !Path::new("/proc").join(entry.file_name()).exists() {
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
+    let path = all.join(std::process::id().to_string());
     let dir = TokenDir::create(&path).unwrap();
     // SAFETY: every test comes here before it does anything else, so no thread reads the environment meanwhile but
     // through std, which has a lock.
