@@ -96,7 +96,7 @@ pub fn run(args: &Args) -> anyhow::Result<bool> {
     if signed.is_none() && run.report.failures() > 0 {
         run.report.not_checked("whatever follows the step that failed and depends on it");
     }
-    let facts = facts(&run, signed.as_ref(), temporary.is_some());
+    let facts = facts(&run, signed.as_ref(), temporary.is_some(), args.trust.len());
     Ok(run.report.finish(&facts))
 }
 
@@ -214,7 +214,7 @@ fn rolled_back(run: &mut Run, log: &mut Session, newer: &Checkpoint) {
     });
 }
 
-fn facts(run: &Run, signed: Option<&Checkpoint>, temporary: bool) -> Vec<String> {
+fn facts(run: &Run, signed: Option<&Checkpoint>, temporary: bool, trusted_before: usize) -> Vec<String> {
     let mut facts = vec![format!(
         "{} appended ({} of payload)",
         count(run.appended.events, "event", "events"),
@@ -226,8 +226,14 @@ fn facts(run: &Run, signed: Option<&Checkpoint>, temporary: bool) -> Vec<String>
             signed.number, signed.origin, run.keys.identity
         ));
     }
-    if let Some(path) = run.store.host_path().filter(|_| !temporary) {
-        facts.push(format!("{} holds the log; run the same command again to continue it", path.display()));
+    let Some(path) = run.store.host_path().filter(|_| !temporary) else { return facts };
+    let path = path.display();
+    // What is trusted is what was given, then the key that signs.
+    match (&run.token, run.trusted.get(trusted_before)) {
+        (Some(token), Some(key)) if token.is_thrown_away() => facts.push(format!(
+            "{path} holds the log; the key went with its token: continue it with a token of yours and --trust {key}"
+        )),
+        _ => facts.push(format!("{path} holds the log; run the same command again to continue it")),
     }
     facts
 }

@@ -33,7 +33,7 @@ pub struct Token {
     pub identities: Vec<String>,
     /// Variables with which a process of its own finds it again, as one that the user gave.
     pub env: Vec<(String, String)>,
-    _throwaway: Option<Throwaway>,
+    throwaway: Option<Throwaway>,
 }
 
 impl Token {
@@ -53,13 +53,53 @@ impl Token {
                 return given(variable, Path::new(&conf), place, identity, guest).map(Some);
             }
         }
-        let Some(token) = TokenArtifact::find_in(&artifact.path().to_string_lossy(), &wasm)? else {
-            return Ok(None);
-        };
+        match identity {
+            Some(identity)
+                if TokenArtifact::find_in(&artifact.path().to_string_lossy(), &wasm)?.is_some() =>
+            {
+                bail!(
+                    "--identity {identity}: there is no token yet with such a key. Name yours with SOFTHSM2_CONF or \
+                     KRYOPTIC_CONF and {USER_PIN}; without --identity a throw-away token is made"
+                )
+            }
+            _ => Self::throw_away(artifact, guest),
+        }
+    }
+
+    /// A throw-away token made by the token component in `artifact`; none if it has none.
+    pub fn throw_away(artifact: &Artifact, guest: &mut Guest) -> anyhow::Result<Option<Self>> {
+        let Some(token) = TokenArtifact::find(artifact.path())? else { return Ok(None) };
         let throwaway = Throwaway::new()?;
         throwaway.prepare(guest);
-        let made = provisioned(&throwaway.start(&token)?, throwaway, identity, guest)?;
-        Ok(Some(made))
+        provisioned(&throwaway.start(&token)?, throwaway, guest).map(Some)
+    }
+
+    /// A throw-away token behind a native module of SoftHSM2 or kryoptic. Call it once, while nothing else reads the
+    /// environment: the module takes its configuration from there when it is loaded.
+    pub fn throw_away_behind(module: &Path, guest: &mut Guest) -> anyhow::Result<Self> {
+        let throwaway = Throwaway::new()?;
+        let mut env = Guest::default();
+        throwaway.dir().prepare(&mut env);
+        for (name, value) in env.env {
+            // SAFETY: nothing else reads the environment now: components are compiled, no instance runs, and the
+            // module is loaded after this.
+            unsafe { std::env::set_var(name, value) };
+        }
+        let loaded = Module::load(module, throwaway.shared_pins())?;
+        guest.token = Some(loaded.clone());
+        let mut token = provisioned(&loaded, throwaway, guest)?;
+        token.description = format!("{}, behind {}", token.description, module.display());
+        Ok(token)
+    }
+
+    /// Whether it goes with the run.
+    pub fn is_thrown_away(&self) -> bool {
+        self.throwaway.is_some()
+    }
+
+    /// Name of its key of this algorithm, if it is one that was made here.
+    pub fn identity(&self, algorithm: Algorithm) -> Option<&str> {
+        self.identities.iter().map(String::as_str).find(|name| name.ends_with(algorithm.name()))
     }
 }
 
@@ -96,7 +136,7 @@ fn given(
         description: format!("yours, {variable}={}", conf.display()),
         identities: vec![own_key(identity, guest)],
         env: Vec::new(),
-        _throwaway: None,
+        throwaway: None,
     })
 }
 
@@ -151,36 +191,17 @@ fn of_the_host(identity: Option<&str>, guest: &mut Guest) -> anyhow::Result<Toke
             description: format!("yours, behind {}", path.display()),
             identities: vec![own_key(identity, guest)],
             env: Vec::new(),
-            _throwaway: None,
+            throwaway: None,
         });
     }
-    let throwaway = Throwaway::new()?;
-    let mut env = Guest::default();
-    throwaway.dir().prepare(&mut env);
-    for (name, value) in env.env {
-        // SAFETY: nothing else reads the environment now: the component is compiled, no instance runs yet, and the
-        // module is loaded after this.
-        unsafe { std::env::set_var(name, value) };
-    }
-    let module = Module::load(&path, throwaway.shared_pins())?;
-    guest.token = Some(module.clone());
-    let mut token = provisioned(&module, throwaway, identity, guest)?;
-    token.description = format!("{}, behind {}", token.description, path.display());
-    Ok(token)
+    ensure!(
+        identity.is_none(),
+        "--identity: there is no token yet with such a key. Set SOFTHSM2_CONF or KRYOPTIC_CONF and {USER_PIN} for one"
+    );
+    Token::throw_away_behind(&path, guest)
 }
 
-fn provisioned(
-    tokens: &impl Admin,
-    throwaway: Throwaway,
-    identity: Option<&str>,
-    guest: &Guest,
-) -> anyhow::Result<Token> {
-    if let Some(identity) = identity {
-        bail!(
-            "--identity {identity}: there is no token yet with such a key. Name yours with SOFTHSM2_CONF or \
-             KRYOPTIC_CONF and {USER_PIN}; without --identity a throw-away token is made"
-        );
-    }
+fn provisioned(tokens: &impl Admin, throwaway: Throwaway, guest: &Guest) -> anyhow::Result<Token> {
     let wanted = variable(guest, "SECURE_LOG_KEYSTORE_ALG").unwrap_or("ed25519");
     let mut algorithms = Algorithm::ALL;
     let at = algorithms.iter().position(|algorithm| algorithm.name() == wanted).with_context(|| {
@@ -202,7 +223,7 @@ fn provisioned(
     let mut env = Guest::default();
     throwaway.prepare(&mut env);
     let identities = names.iter().map(|name| throwaway.identity(name)).collect();
-    Ok(Token { description, identities, env: env.env, _throwaway: Some(throwaway) })
+    Ok(Token { description, identities, env: env.env, throwaway: Some(throwaway) })
 }
 
 /// What to make for a key of this algorithm.

@@ -4,6 +4,7 @@
 
 mod append;
 mod ingest;
+mod keys;
 mod machine;
 mod measure;
 mod native;
@@ -46,11 +47,12 @@ impl Sizes {
 type Part = (&'static str, fn(&Bench, &mut Table) -> anyhow::Result<()>);
 
 /// All parts, in the order of the table.
-pub const PARTS: [Part; 8] = [
+pub const PARTS: [Part; 9] = [
     ("append", append::rows),
     ("verify", verify::rows),
     ("scale", scale::rows),
     ("sign", sign::rows),
+    ("keys", keys::rows),
     ("remote", remote::rows),
     ("ingest", ingest::rows),
     ("serve", serve::rows),

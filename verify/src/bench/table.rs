@@ -62,7 +62,8 @@ impl Row {
     }
 }
 
-fn short(time: Duration) -> String {
+/// A time in few characters.
+pub fn short(time: Duration) -> String {
     match time.as_nanos() {
         ns if ns < 100_000 => format!("{:.2} µs", ns as f64 / 1e3),
         _ => duration(time),
@@ -72,12 +73,13 @@ fn short(time: Duration) -> String {
 /// All lines, printed at the end; what is being measured is said on stderr.
 pub struct Table {
     rows: Vec<Row>,
+    blocks: Vec<String>,
     notes: Vec<String>,
 }
 
 impl Table {
     pub fn new() -> Self {
-        Self { rows: Vec::new(), notes: Vec::new() }
+        Self { rows: Vec::new(), blocks: Vec::new(), notes: Vec::new() }
     }
 
     /// Says what is being measured.
@@ -88,6 +90,11 @@ impl Table {
     pub fn add(&mut self, row: Row) {
         eprintln!("  {}: {} ({})", row.what, row.value, row.target);
         self.rows.push(row);
+    }
+
+    /// Adds a table of its own, without targets.
+    pub fn block(&mut self, text: String) {
+        self.blocks.push(text);
     }
 
     /// Adds a line below the table.
@@ -114,6 +121,7 @@ impl Table {
             let verdict = if row.reached { "reached" } else { "**short**" };
             println!("| {} | {} | {} | {} | {verdict} |", row.what, row.measured, row.value, row.target);
         }
+        self.blocks.iter().for_each(|block| println!("\n{block}"));
         if !self.notes.is_empty() {
             println!();
             self.notes.iter().for_each(|note| println!("- {note}"));

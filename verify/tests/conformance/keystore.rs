@@ -105,8 +105,7 @@ mod host {
 
     /// The keystore component over native SoftHSM2.
     fn open() -> (Keystore, Keys, ()) {
-        let guest =
-            Guest { silent: true, token: Some(token::native_module().clone()), ..Guest::default() };
+        let guest = Guest { silent: true, token: Some(token::native_module().clone()), ..Guest::default() };
         let keystore = KeystoreArtifact::load(Path::new("../dist/components/keystore-pkcs11.wasm"))
             .expect("a keystore")
             .start(&guest)
