@@ -104,6 +104,8 @@ fn every_step_holds_on_a_token_of_the_host() {
         command
     };
     holds(&mut with(":memory:"), &["a throw-away token of ", "behind /usr/lib/softhsm/libsofthsm2.so"]);
+    let mut gate = harness(dir.path(), "edgesentry-ingest-sqlite-pkcs11-host.wasm", ":memory:");
+    holds(gate.env("SECURE_LOG_PKCS11_MODULE", NATIVE), &["a throw-away token of "]);
     holds(&mut with("host.db"), &["a token of yours and --trust "]);
     fails(
         with(":memory:").env("SOFTHSM2_CONF", "/no/such.conf"),

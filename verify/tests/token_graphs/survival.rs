@@ -10,25 +10,50 @@ use secure_log_pkcs11::token::{
     Admin as _, Curve, KeySpec, Session as _, Slot as _, TokenError, Tokens as _, User,
 };
 use secure_log_verify::host::Guest;
-use secure_log_verify::host::token::{TokenArtifact, TokenDir};
+use secure_log_verify::host::token::{GraphToken, TokenArtifact, TokenDir, provision};
 
-use super::signs;
 use super::token::{LABEL, Token, dist, identity, kinds, pins};
+use super::{signs, signs_or_says};
 
 /// Names the directory and the artifact for [`maker`].
 const DIR: &str = "SECURE_LOG_TEST_MAKER_DIR";
 const GRAPH: &str = "SECURE_LOG_TEST_MAKER_GRAPH";
+/// The same for [`token_maker`].
+const NEW_DIR: &str = "SECURE_LOG_TEST_TOKEN_MAKER_DIR";
+const NEW_KEYS: [(&str, KeySpec); 2] =
+    [("ed25519", KeySpec::Ec(Curve::Ed25519)), ("ecdsa-p256", KeySpec::Ec(Curve::P256))];
 const FIRST: &str = "SECURE_LOG_TEST_MAKER_FIRST";
+
+/// In a process of its own: says that it begins, and makes a token.
+#[test]
+fn token_maker() {
+    let [Ok(dir), Ok(graph)] = [NEW_DIR, GRAPH].map(std::env::var) else { return };
+    let admin = admin(&dir, &graph);
+    tell("begins");
+    provision(&admin, LABEL, &NEW_KEYS).unwrap();
+    tell("made");
+}
+
+fn admin(dir: &str, graph: &str) -> GraphToken {
+    let dir = TokenDir::open(Path::new(dir)).unwrap();
+    let mut guest = Guest { silent: true, ..Guest::default() };
+    dir.prepare(&mut guest);
+    let artifact = TokenArtifact::find(&dist().join(graph)).unwrap().unwrap();
+    artifact.start(&guest, Arc::new(pins())).unwrap()
+}
+
+/// Past the test harness, which keeps what tests print.
+fn tell(line: &str) {
+    let mut out = std::io::stdout();
+    writeln!(out, "{line}").unwrap();
+    out.flush().unwrap();
+}
 
 /// In a process of its own: makes keys without end and tells each on stdout.
 #[test]
 fn maker() {
     let [Ok(dir), Ok(graph), Ok(first)] = [DIR, GRAPH, FIRST].map(std::env::var) else { return };
-    let dir = TokenDir::open(Path::new(&dir)).unwrap();
-    let mut guest = Guest { silent: true, ..Guest::default() };
-    dir.prepare(&mut guest);
-    let artifact = TokenArtifact::find(&dist().join(graph)).unwrap().unwrap();
-    let admin = artifact.start(&guest, Arc::new(pins())).unwrap();
+    let admin = admin(&dir, &graph);
     let session = admin.find_token(LABEL).unwrap().unwrap().open_session(true).unwrap();
     session.login(User::Normal).unwrap();
     for n in first.parse::<u16>().unwrap().. {
@@ -41,23 +66,23 @@ fn maker() {
         while let Err(error) = made() {
             assert!(error == TokenError::Locked && Instant::now() < deadline, "{error:?}");
         }
-        let mut out = std::io::stdout();
-        writeln!(out, "made {n}").unwrap();
-        out.flush().unwrap();
+        tell(&format!("made {n}"));
     }
+}
+
+/// This program again, for one of the tests above.
+fn child(test: &str, token: &Token) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", test, "--nocapture", "--test-threads=1"]).env(GRAPH, token.kind.graph);
+    command.stdout(Stdio::piped()).stderr(Stdio::null());
+    command
 }
 
 /// Keys made and told by a maker that was killed after `count` of them.
 fn killed_after(token: &Token, first: u16, count: usize) -> Vec<u16> {
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "survival::maker", "--nocapture", "--test-threads=1"])
-        .env(DIR, token.dir.path())
-        .env(GRAPH, token.kind.graph)
-        .env(FIRST, first.to_string())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut command = child("survival::maker", token);
+    command.env(DIR, token.dir.path()).env(FIRST, first.to_string());
+    let mut child = command.spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
     // The test harness does not end the line before a test's first.
     let number = |line: String| line.rsplit_once("made ").and_then(|(_, n)| n.parse().ok());
@@ -84,6 +109,47 @@ fn keys_survive_a_kill_right_after_they_were_made() {
                 signs(&mut keystore, &identity(&format!("key-{n}")));
             }
             signs(&mut keystore, &identity("rsa-pss-sha256"));
+        }
+    }
+}
+
+#[test]
+fn making_of_a_token_that_was_killed_leaves_none_or_one_that_says_what_is_missing() {
+    for kind in kinds() {
+        for round in 0..12 {
+            let token = Token::empty(kind);
+            let mut command = child("survival::token_maker", &token);
+            let mut child = command.env(NEW_DIR, token.dir.path()).spawn().unwrap();
+            let lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+            assert!(lines.into_iter().any(|line| line.ends_with("begins")));
+            std::thread::sleep(Duration::from_millis(round * round));
+            child.kill().unwrap();
+            child.wait().unwrap();
+            let mut keystore = token.keystore();
+            let before: Vec<_> =
+                NEW_KEYS.iter().map(|(key, _)| signs_or_says(&mut keystore, &identity(key))).collect();
+            let again = provision(&token.admin(), LABEL, &NEW_KEYS);
+            match &again {
+                Ok(()) => NEW_KEYS.iter().for_each(|(key, _)| signs(&mut token.keystore(), &identity(key))),
+                // It is there; who signs with it hears whether a key is missing.
+                Err(TokenError::Exists) => {
+                    let missing = |said: &Option<(&str, String)>| {
+                        said.as_ref().is_none_or(|(case, _)| *case == "key-not-found")
+                    };
+                    assert!(before.iter().all(missing), "{}: {before:?}", kind.name);
+                }
+                Err(error) => assert!(
+                    matches!(
+                        error,
+                        TokenError::TokenAbsent
+                            | TokenError::Unusable(_)
+                            | TokenError::Locked
+                            | TokenError::PinLocked
+                    ),
+                    "{}: {error:?} after {before:?}",
+                    kind.name
+                ),
+            }
         }
     }
 }
