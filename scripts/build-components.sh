@@ -44,7 +44,7 @@ if [ "$wide" -eq 1 ]; then
     CARGO_TARGET_WASM32_WASIP2_RUSTFLAGS+=' --cfg curve25519_dalek_bits="64"'
 fi
 
-[ "$wide" -eq 0 ] || compose_flags+=(--wide)
+[ "$wide" -eq 0 ] || compose_flags+=(--portable "$host_dir/wasm32-wasip2/component")
 if [ -n "${KEYSTORE_SOFTHSM:-}" ]; then
     [ -f "$KEYSTORE_SOFTHSM" ] || die "KEYSTORE_SOFTHSM is $KEYSTORE_SOFTHSM, but there is no such file"
     compose_flags+=(--prebuilt "keystore-softhsm=$KEYSTORE_SOFTHSM")

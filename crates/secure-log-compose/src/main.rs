@@ -34,7 +34,7 @@ options of build:
   --out DIR          where the artifacts go (default: dist)
   --prebuilt NAME=FILE
                      take this component in the place of the artifact NAME
-  --wide             leave out what there is no build of with wide arithmetic
+  --portable DIR     where cargo put the portable builds, for the components that have no other (when these are not)
   --wasm-opt FILE    make the components smaller with binaryen's wasm-opt
   --bless            write the golden lists instead of comparing with them
   --quiet            print sizes without the imports
@@ -89,7 +89,7 @@ struct Build {
     out: PathBuf,
     wasm_opt: Option<PathBuf>,
     prebuilt: BTreeMap<String, PathBuf>,
-    wide: bool,
+    portable: Option<PathBuf>,
     bless: bool,
     quiet: bool,
 }
@@ -112,7 +112,7 @@ impl Build {
             out: "dist".into(),
             wasm_opt: None,
             prebuilt: BTreeMap::new(),
-            wide: false,
+            portable: None,
             bless: false,
             quiet: false,
         };
@@ -130,7 +130,7 @@ impl Build {
                     let (name, file) = value.split_once('=').context("--prebuilt wants NAME=FILE")?;
                     build.prebuilt.insert(name.to_owned(), file.into());
                 }
-                Arg::Long("wide") => build.wide = true,
+                Arg::Long("portable") => build.portable = Some(path(args.value()?)),
                 Arg::Long("bless") => build.bless = true,
                 Arg::Long("quiet") => build.quiet = true,
                 Arg::Value(value) => bail!("`{}` is one word too many\n\n{USAGE}", value.string()?),
@@ -160,14 +160,11 @@ impl Build {
         }
         let mut left_out = BTreeSet::new();
         for (name, component) in &stacks.components {
-            let file = self.components.join(component.file_name());
-            if self.wide && component.portable_only {
-                left_out.insert(name.as_str());
-                continue;
-            }
+            let folder = self.portable.as_ref().filter(|_| component.portable_only);
+            let file = folder.unwrap_or(&self.components).join(component.file_name());
             if let Some(hint) = component.optional.as_ref().filter(|_| !file.exists()) {
                 eprintln!("left out: component `{name}` is not built; {hint}");
-                left_out.insert(name);
+                left_out.insert(name.as_str());
                 self.remove(&component_place(name, component))?;
                 continue;
             }
@@ -183,10 +180,8 @@ impl Build {
             let stack = &stacks.stacks[name];
             let missing = stack.parts().find(|part| left_out.contains(part.as_str()));
             if let Some(part) = missing.filter(|_| !self.prebuilt.contains_key(name)) {
-                if !self.wide {
-                    eprintln!("left out: artifact `{name}`, because its part `{part}` is");
-                    self.remove(&stack_place(name, stack))?;
-                }
+                eprintln!("left out: artifact `{name}`, because its part `{part}` is");
+                self.remove(&stack_place(name, stack))?;
                 left_out.insert(name);
                 continue;
             }

@@ -67,6 +67,7 @@ impl Key for TokenKey {
             other => {
                 self.session.renew();
                 Err(other.map_or_else(TokenError::from, |_| TokenError::from(Rv(CKR_DEVICE_ERROR))))
+                    .map_err(damaged)
             }
         }
     }
@@ -91,8 +92,16 @@ fn begin(
         if rv == Rv(CKR_OPERATION_ACTIVE) {
             open.renew();
         }
-        rv.into()
+        damaged(rv.into())
     })
+}
+
+/// Nothing is unwrapped by signing but the key itself, by the token from its storage.
+fn damaged(error: TokenError) -> TokenError {
+    match error {
+        TokenError::WrappedKeyInvalid => TokenError::Unusable("the stored key is damaged".into()),
+        error => error,
+    }
 }
 
 /// CKA_LABEL; empty if there is none.

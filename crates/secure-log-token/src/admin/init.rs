@@ -26,7 +26,13 @@ pub(super) fn token(module: &Module, label: &str) -> Result<TokenSlot> {
             return Err(TokenError::Exists);
         }
         let pins = Pins::of(module, &slot, label)?;
-        set_user_pin(&slot, &pins, &*held)?;
+        set_user_pin(&slot, &pins, &*held).map_err(|error| match error {
+            // The making of it was interrupted before it had this PIN.
+            TokenError::PinLocked | TokenError::PinNotInitialized => TokenError::Unusable(format!(
+                "token {label:?} is only half made: remove its files, there are no keys on it, and make it again"
+            )),
+            error => error,
+        })?;
         return Ok(slot);
     }
 
