@@ -2,7 +2,7 @@
 //!
 //! Whatever is signed is kept as the bytes that were read, never encoded again from a parsed form.
 
-use der::asn1::{AnyRef, ObjectIdentifier, UintRef};
+use der::asn1::{AnyRef, IntRef, ObjectIdentifier};
 use der::{Decode, DecodeValue, Encode, FixedTag, Reader, SliceReader, Tag, TagNumber, Tagged};
 
 /// Bytes that are not the DER they should be.
@@ -71,6 +71,12 @@ pub(crate) fn primitive<'a>(value: AnyRef<'a>, tag: Tag, what: &'static str) -> 
     }
 }
 
+/// The content of an INTEGER: two's complement, big-endian, as short as can be.
+pub(crate) fn integer_content(value: AnyRef<'_>, what: &'static str) -> Result<Vec<u8>, DerError> {
+    as_type::<IntRef<'_>>(value, what)?;
+    Ok(value.value().to_vec())
+}
+
 /// Tag and length included.
 pub(crate) fn encoding(value: AnyRef<'_>, what: &'static str) -> Result<Vec<u8>, DerError> {
     value.to_der().map_err(|e| malformed(what, e))
@@ -127,12 +133,6 @@ impl<'a> Fields<'a> {
     /// The next element, an INTEGER of at most 64 bits that is not negative.
     pub fn number(&mut self, what: &'static str) -> Result<u64, DerError> {
         as_type(self.next(what)?, what)
-    }
-
-    /// The next element, an INTEGER that is not negative, without leading zeros.
-    pub fn integer(&mut self, what: &'static str) -> Result<Vec<u8>, DerError> {
-        let value = self.next(what)?;
-        Ok(as_type::<UintRef<'a>>(value, what)?.as_bytes().to_vec())
     }
 
     /// All elements that are left.

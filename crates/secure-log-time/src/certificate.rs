@@ -1,24 +1,22 @@
 //! Certificates of authorities and of those who vouch for them (RFC 5280).
 
 use der::asn1::{AnyRef, ObjectIdentifier};
-use der::{Decode, Encode, Tag};
+use der::{Decode, Encode};
 use x509_cert::Version;
 use x509_cert::ext::pkix::{BasicConstraints, ExtendedKeyUsage, KeyUsage, KeyUsages, SubjectAltName};
 
-use crate::asn1::{DerError, Fields, encoding, malformed, primitive, whole};
+use crate::asn1::{DerError, malformed, whole};
 use crate::error::{Role, VerifyError};
 use crate::oids;
 use crate::signature::{self, Failed};
+use crate::signed::{Signed, pem_blocks};
 use crate::time::Time;
 
 /// A certificate. That it can be read says nothing about whether it is trusted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Certificate {
     der: Vec<u8>,
-    /// What is signed, in DER.
-    tbs: Vec<u8>,
-    algorithm: Vec<u8>,
-    signature: Vec<u8>,
+    signed: Signed,
     issuer: Vec<u8>,
     subject: Vec<u8>,
     parsed: x509_cert::Certificate,
@@ -37,17 +35,10 @@ impl Certificate {
     /// Reads a certificate in DER.
     pub fn from_der(bytes: &[u8]) -> Result<Self, DerError> {
         let bad = |e: der::Error| malformed("Certificate", e);
-        let mut fields = Fields::sequence(whole(bytes, "Certificate")?, "Certificate")?;
-        let tbs = encoding(fields.next("tbsCertificate")?, "tbsCertificate")?;
-        let algorithm = encoding(fields.next("signatureAlgorithm")?, "signatureAlgorithm")?;
-        let signature = match primitive(fields.next("signature")?, Tag::BitString, "signature")? {
-            [0, bytes @ ..] => bytes.to_vec(),
-            _ => return Err(malformed("signature", "not whole bytes")),
-        };
-        fields.end()?;
+        let signed = Signed::read(bytes, "Certificate")?;
         let parsed = x509_cert::Certificate::from_der(bytes).map_err(bad)?;
         let inner = parsed.tbs_certificate();
-        if inner.signature().to_der().map_err(bad)? != algorithm {
+        if inner.signature().to_der().map_err(bad)? != signed.algorithm {
             return Err(malformed("signatureAlgorithm", "not the one of the signed part"));
         }
         let extensions = inner.extensions().map_or(&[][..], Vec::as_slice);
@@ -58,25 +49,13 @@ impl Certificate {
         }
         let issuer = inner.issuer().to_der().map_err(bad)?;
         let subject = inner.subject().to_der().map_err(bad)?;
-        Ok(Self { der: bytes.to_vec(), tbs, algorithm, signature, issuer, subject, parsed })
+        Ok(Self { der: bytes.to_vec(), signed, issuer, subject, parsed })
     }
 
     /// Reads all certificates of a PEM file; other text and other objects between them are passed over.
-    pub fn from_pem(text: &str) -> Result<Vec<Self>, DerError> {
-        const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
-        const END: &str = "-----END CERTIFICATE-----";
-        let mut all = Vec::new();
-        let mut rest = text;
-        while let Some(start) = rest.find(BEGIN) {
-            rest = &rest[start..];
-            let end =
-                rest.find(END).ok_or_else(|| malformed("Certificate", "PEM without an end"))? + END.len();
-            let (_, der) =
-                der::pem::decode_vec(&rest.as_bytes()[..end]).map_err(|e| malformed("Certificate", e))?;
-            all.push(Self::from_der(&der)?);
-            rest = &rest[end..];
-        }
-        Ok(all)
+    pub fn from_pem(file: impl AsRef<[u8]>) -> Result<Vec<Self>, DerError> {
+        let blocks = pem_blocks(file.as_ref(), "CERTIFICATE", "Certificate")?;
+        blocks.iter().map(|der| Self::from_der(der)).collect()
     }
 
     /// The certificate in DER.
@@ -204,9 +183,14 @@ impl Certificate {
     }
 
     /// Whether the subject of this certificate signed that one.
-    pub(crate) fn signed(&self, other: &Self) -> Result<(), VerifyError> {
-        let algorithm = whole(&other.algorithm, "signatureAlgorithm")?;
-        self.verify(algorithm, None, &other.tbs, &other.signature, other.role())
+    pub(crate) fn issued(&self, other: &Self) -> Result<(), VerifyError> {
+        self.signed(&other.signed, other.role())
+    }
+
+    /// Whether the subject of this certificate signed a certificate or a list.
+    pub(crate) fn signed(&self, what: &Signed, of: Role) -> Result<(), VerifyError> {
+        let algorithm = whole(&what.algorithm, "signatureAlgorithm")?;
+        self.verify(algorithm, None, &what.content, &what.signature, of)
     }
 
     /// Verifies a signature with this certificate's key.

@@ -74,7 +74,7 @@ impl<'a> Search<'a> {
             return Ok(());
         };
         // First, so that a namesake of another authority is not blamed for what it is.
-        issuer.signed(below)?;
+        issuer.issued(below)?;
         let wrong = |why| Err(VerifyError::WrongPurpose { of: issuer.role(), why });
         let purposes = issuer.purposes()?;
         let authorities = chain[1..].iter().filter(|one| !one.is_self_issued()).count();

@@ -6,13 +6,15 @@ use crate::asn1::DerError;
 use crate::imprint::Imprint;
 use crate::time::Time;
 
-/// Whose signature or certificate it is that fails: the token's own or a certificate, by its subject.
+/// What it is that fails.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Role {
     /// The token.
     Token,
     /// A certificate, by the name of its subject.
     Certificate(String),
+    /// A list of revoked certificates, by the name of its issuer.
+    RevocationList(String),
 }
 
 impl std::fmt::Display for Role {
@@ -20,6 +22,7 @@ impl std::fmt::Display for Role {
         match self {
             Self::Token => f.write_str("the token"),
             Self::Certificate(subject) => write!(f, "the certificate of {subject}"),
+            Self::RevocationList(issuer) => write!(f, "the revocation list of {issuer}"),
         }
     }
 }
@@ -63,7 +66,7 @@ pub enum VerifyError {
         /// The token's.
         found: ObjectIdentifier,
     },
-    /// The token has a critical extension that is not known here.
+    /// A critical extension is not known here.
     CriticalExtension {
         /// Where.
         of: Role,
@@ -120,6 +123,15 @@ pub enum VerifyError {
         of: Role,
         /// From when it was valid.
         from: Time,
+    },
+    /// The certificate was revoked, and the token falls with it (RFC 3161 §4).
+    Revoked {
+        /// Whose.
+        of: Role,
+        /// When.
+        at: Time,
+        /// Why, by the name of RFC 5280.
+        reason: &'static str,
     },
     /// The token names an authority that is not the subject of the certificate.
     AuthorityName,
@@ -179,6 +191,7 @@ impl std::fmt::Display for VerifyError {
             Self::NotYetValid { of, from } => {
                 write!(f, "{of} was not yet valid at the token's time: it is valid from {from}")
             }
+            Self::Revoked { of, at, reason } => write!(f, "{of} was revoked at {at}: {reason}"),
             Self::AuthorityName => f.write_str("the token names an authority that its certificate does not"),
             Self::NotAnchored { authority } => {
                 write!(

@@ -5,7 +5,9 @@ use std::time::Duration;
 use der::asn1::{AnyRef, ObjectIdentifier};
 use der::{Tag, Tagged};
 
-use crate::asn1::{DerError, Fields, as_type, context, encoding, malformed, oid, primitive, whole};
+use crate::asn1::{
+    DerError, Fields, as_type, context, encoding, integer_content, malformed, oid, primitive, whole,
+};
 use crate::imprint::Imprint;
 use crate::request::boolean;
 use crate::time::Time;
@@ -19,13 +21,13 @@ pub struct Info {
     pub accuracy: Option<Duration>,
     /// Whether the authority's stamps can be ordered by their times alone, whatever the accuracy.
     pub ordering: bool,
-    /// The authority's number of the stamp, big-endian.
+    /// The authority's number of the stamp: the content of an INTEGER, big-endian (some authorities' are negative).
     pub serial: Vec<u8>,
     /// The policy of the stamp.
     pub policy: ObjectIdentifier,
     /// What was stamped; the object identifier of the hash function where that is not SHA-2.
     pub imprint: Result<Imprint, ObjectIdentifier>,
-    /// The nonce of the request, big-endian without leading zeros.
+    /// The nonce of the request: the content of an INTEGER, big-endian.
     pub nonce: Option<Vec<u8>>,
     /// The authority's name as the token has it, a GeneralName in DER.
     pub(crate) tsa: Option<Vec<u8>>,
@@ -42,7 +44,7 @@ impl Info {
         }
         let policy = oid(fields.next("policy")?, "policy")?;
         let imprint = Imprint::read(fields.next("messageImprint")?)?;
-        let serial = fields.integer("serialNumber")?;
+        let serial = integer_content(fields.next("serialNumber")?, "serialNumber")?;
         let time = fields.next("genTime")?;
         let time = Time::from_generalized(primitive(time, Tag::GeneralizedTime, "genTime")?)?;
         let accuracy = match fields.optional(Tag::Sequence, "accuracy")? {
@@ -54,7 +56,7 @@ impl Info {
             None => false,
         };
         let nonce = match fields.optional(Tag::Integer, "nonce")? {
-            Some(value) => Some(as_type::<der::asn1::UintRef<'_>>(value, "nonce")?.as_bytes().to_vec()),
+            Some(value) => Some(integer_content(value, "nonce")?),
             None => None,
         };
         let tsa = match fields.optional(context(0, true), "tsa")? {

@@ -39,6 +39,7 @@ pub const SUBJECT_KEY_ID: Oid = oid("2.5.29.14");
 pub const KEY_USAGE: Oid = oid("2.5.29.15");
 pub const SUBJECT_ALT_NAME: Oid = oid("2.5.29.17");
 pub const BASIC_CONSTRAINTS: Oid = oid("2.5.29.19");
+pub const REASON_CODE: Oid = oid("2.5.29.21");
 pub const CERTIFICATE_POLICIES: Oid = oid("2.5.29.32");
 pub const EXTENDED_KEY_USAGE: Oid = oid("2.5.29.37");
 pub const TIME_STAMPING: Oid = oid("1.3.6.1.5.5.7.3.8");

@@ -3,7 +3,7 @@
 use der::Tag;
 use der::asn1::{AnyRef, ObjectIdentifier};
 
-use crate::asn1::{DerError, Fields, encoding, malformed, whole};
+use crate::asn1::{DerError, Fields, encoding, integer, malformed, whole};
 use crate::error::VerifyError;
 use crate::imprint::Imprint;
 use crate::info::Info;
@@ -257,10 +257,8 @@ fn answers(request: &Request, der: Vec<u8>, modified: bool) -> Result<Token, Acc
     if !info.imprint.as_ref().is_ok_and(same) {
         return Err(AcceptError::WrongImprint);
     }
-    let asked = request.nonce.map(|nonce| {
-        let bytes = nonce.to_be_bytes();
-        bytes[(nonce.leading_zeros() as usize / 8).min(7)..].to_vec()
-    });
+    // Without tag and length, which is one byte.
+    let asked = request.nonce.map(|nonce| integer(&nonce.to_be_bytes())[2..].to_vec());
     if asked != info.nonce {
         return Err(AcceptError::WrongNonce);
     }

@@ -13,6 +13,7 @@ use crate::error::{Role, VerifyError};
 use crate::imprint::{Hash, Imprint};
 use crate::info::Info;
 use crate::oids;
+use crate::revocation::RevocationList;
 use crate::time::Time;
 use crate::token::{Parts, SignerId};
 
@@ -32,6 +33,8 @@ pub struct Trust {
     pub anchors: Vec<Certificate>,
     /// Certificates that may be needed on the way and are not in the token. They are not trusted.
     pub intermediates: Vec<Certificate>,
+    /// Lists of revoked certificates, of those who issued the certificates of the chain. Others are passed over.
+    pub revocation_lists: Vec<RevocationList>,
 }
 
 /// What else to demand.
@@ -52,7 +55,7 @@ pub struct Verified {
     pub accuracy: Option<Duration>,
     /// Whether the authority's stamps can be ordered by their times alone.
     pub ordering: bool,
-    /// The authority's number of the stamp, big-endian.
+    /// The authority's number of the stamp: the content of an INTEGER, big-endian.
     pub serial: Vec<u8>,
     /// The policy of the stamp.
     pub policy: ObjectIdentifier,
@@ -62,6 +65,9 @@ pub struct Verified {
     pub authority: String,
     /// The authority's certificate first, a trust anchor last.
     pub chain: Vec<Certificate>,
+    /// Until when each certificate of the chain, the anchor excepted, is known not to be revoked: the time of the newest
+    /// list of [`Trust::revocation_lists`] that covers it. None: not checked.
+    pub not_revoked: Vec<Option<Time>>,
     /// What the token holds besides.
     pub unchecked: Unchecked,
 }
@@ -71,14 +77,13 @@ pub struct Verified {
 pub struct Unchecked {
     /// Certificates that are not in the chain.
     pub certificates: usize,
-    /// Lists of revoked certificates, and OCSP responses.
+    /// Lists of revoked certificates, and OCSP responses, inside the token.
     pub revocation_lists: usize,
     /// Attributes that are not signed.
     pub attributes: usize,
 }
 
-/// Verifies a token (TimeStampToken in DER) against what it should be about and whom to trust. Nothing is fetched: see
-/// the crate's README on revocation.
+/// Verifies a token (TimeStampToken in DER) against what it should be about and whom to trust. Nothing is fetched.
 pub fn verify(
     token: &[u8],
     stamped: Stamped<'_>,
@@ -108,6 +113,13 @@ pub fn verify(
     leaf.may_stamp()?;
     leaf.valid_at(info.time)?;
     let chain = chain::build(leaf, &trust.anchors, &others, info.time)?;
+    let not_revoked = chain
+        .windows(2)
+        .map(|pair| match pair {
+            [one, issuer] => revocation(one, issuer, &trust.revocation_lists, info.time),
+            _ => Ok(None),
+        })
+        .collect::<Result<_, _>>()?;
     if let Some(name) = &info.tsa
         && !leaf.is_named(name)?
     {
@@ -145,8 +157,23 @@ pub fn verify(
         imprint,
         authority: leaf.subject(),
         chain: chain.into_iter().cloned().collect(),
+        not_revoked,
         unchecked,
     })
+}
+
+/// The time of the newest list that covers a certificate.
+fn revocation(
+    certificate: &Certificate,
+    issuer: &Certificate,
+    lists: &[RevocationList],
+    time: Time,
+) -> Result<Option<Time>, VerifyError> {
+    let mut newest = None;
+    for list in lists {
+        newest = newest.max(list.check(certificate, issuer, time)?);
+    }
+    Ok(newest)
 }
 
 /// The signed attributes are of this content (RFC 5652 §5.4).

@@ -3,8 +3,8 @@
 
 use proptest::prelude::*;
 use secure_log_time::{
-    Certificate, Gap, Gaps, Hash, Imprint, ObjectIdentifier, Options, Request, Stamped, Time, Times, Trust,
-    accept, verify,
+    Certificate, Gap, Gaps, Hash, Imprint, ObjectIdentifier, Options, Request, RevocationList, Stamped, Time,
+    Times, Trust, accept, verify,
 };
 use std::time::Duration;
 
@@ -41,7 +41,9 @@ fn feed(bytes: &[u8]) -> Result<(), TestCaseError> {
     if let Ok(request) = Request::from_der(bytes) {
         prop_assert_eq!(request.to_der(), bytes);
     }
-    let _ = Certificate::from_pem(&String::from_utf8_lossy(bytes));
+    prop_assert!(RevocationList::from_der(bytes).is_err());
+    let pem = [b"-----BEGIN CERTIFICATE-----\n", bytes, b"\n-----END CERTIFICATE-----"].concat();
+    prop_assert!(Certificate::from_pem(pem).is_err());
     Ok(())
 }
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use common::{AS_TOKEN, AUTHORITY, GOOD, MESSAGE, OTHER_POLICY, POLICY, Pki, Spec, info, is_recent};
 use secure_log_time::{
-    Gaps, Hash, Imprint, ObjectIdentifier, Options, Request, Stamped, Time, Times, Trust, Unchecked,
-    Verified, VerifyError, accept, verify,
+    Certificate, Gaps, Hash, Imprint, ObjectIdentifier, Options, Request, Stamped, Time, Times, Trust,
+    Unchecked, Verified, VerifyError, accept, verify,
 };
 
 fn check(token: &[u8], trust: &Trust) -> Result<Verified, VerifyError> {
@@ -196,6 +196,40 @@ fn fractions_of_a_second_and_key_identifiers() {
 }
 
 #[test]
+fn numbers_may_be_negative_or_long() {
+    let pki = Pki::new();
+    pki.certificate("tsa", GOOD);
+    let stamp = info(common::NOW, &[&[0x02, 0x01, 0x80]]);
+    let at = stamp.windows(3).position(|part| part == [0x02, 0x01, 0x2a]).unwrap();
+    let serial = |serial: &[u8]| {
+        let content = [&stamp[2..at], &common::tlv(0x02, &[serial]), &stamp[at + 3..]].concat();
+        check(&pki.cms("tsa", &common::tlv(0x30, &[&content]), AS_TOKEN), &pki.trust(&["root"]))
+    };
+    for number in [&[0xf0][..], &[0], &[0x7f; 20], &[0x80; 64]] {
+        assert_eq!(serial(number).unwrap().serial, number);
+    }
+    for number in [&[][..], &[0, 1], &[0xff, 0x80]] {
+        assert!(matches!(serial(number), Err(VerifyError::Der(_))), "{number:x?}");
+    }
+}
+
+#[test]
+fn certificates_in_pem_however_it_is_laid_out() {
+    let pki = Pki::new();
+    let pem = String::from_utf8(pki.read("root.pem")).unwrap();
+    let root = [pki.load("root")];
+    let body: String = pem.lines().filter(|line| !line.starts_with("-----")).collect();
+    let one_line = format!("-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----");
+    for text in [one_line, pem.replace('\n', "\r\n"), format!("subject=CN = root\n\n{pem}\ntext")] {
+        assert_eq!(Certificate::from_pem(&text).unwrap(), root);
+    }
+    let latin1 = [b"# Autorit\xe9\n", pem.as_bytes(), pem.as_bytes()].concat();
+    assert_eq!(Certificate::from_pem(latin1).unwrap(), [root.clone(), root].concat());
+    assert_eq!(Certificate::from_pem("").unwrap(), []);
+    assert!(Certificate::from_pem(&pem[..pem.len() - 30]).is_err());
+}
+
+#[test]
 fn unsigned_parts_are_counted() {
     let pki = Pki::new();
     pki.certificate("tsa", GOOD);
@@ -231,8 +265,8 @@ fn the_committed_token() {
     assert_eq!(request.imprint, Imprint::of(Hash::Sha256, MESSAGE));
     assert_eq!((request.nonce.is_some(), request.policy, request.cert_req), (true, None, true));
     let token = accept(&request, 200, None, &read("response.tsr")).unwrap();
-    let root = secure_log_time::Certificate::from_pem(&String::from_utf8(read("root.pem")).unwrap()).unwrap();
-    let trust = Trust { anchors: root, intermediates: Vec::new() };
+    let root = Certificate::from_pem(read("root.pem")).unwrap();
+    let trust = Trust { anchors: root, ..Trust::default() };
     // Wherever the clock of this machine stands.
     let verified = verify(&token.der, Stamped::Message(MESSAGE), &trust, &Options::default()).unwrap();
     assert_eq!(verified.time, token.info.time);

@@ -141,7 +141,7 @@ impl Pki {
     }
 
     pub fn trust(&self, anchors: &[&str]) -> Trust {
-        Trust { anchors: anchors.iter().map(|name| self.load(name)).collect(), intermediates: Vec::new() }
+        Trust { anchors: anchors.iter().map(|name| self.load(name)).collect(), ..Trust::default() }
     }
 
     /// Makes chain.pem of these certificates.
