@@ -66,8 +66,7 @@ impl Key for TokenKey {
             Ok(len) if len == signature.len() => Ok(signature),
             other => {
                 self.session.renew();
-                Err(other.map_or_else(TokenError::from, |_| TokenError::from(Rv(CKR_DEVICE_ERROR))))
-                    .map_err(damaged)
+                Err(damaged(other.map_or_else(TokenError::from, |_| TokenError::from(Rv(CKR_DEVICE_ERROR)))))
             }
         }
     }
