@@ -48,6 +48,13 @@ impl Key for TokenKey {
         if let Some(kind) = self.kind.get() {
             return Ok(*kind);
         }
+        if kind::is_not_whole(functions, session, self.object)? {
+            return Err(TokenError::Unusable(
+                "the key is not whole: its making was interrupted, or its file is damaged; restore it, or make it again \
+                 in its place"
+                    .into(),
+            ));
+        }
         let kind = kind::of(functions, session, self.object)?;
         Ok(*self.kind.get_or_init(|| kind))
     }

@@ -58,6 +58,21 @@ pub(crate) fn of(
     Ok(known.unwrap_or(KeyType::Other(to_u32(kind))))
 }
 
+/// Whether what says a key's kind is stored and empty: SoftHSM stores a key in steps, and the making of this one was
+/// interrupted, or its file is damaged. What a token does not tell is no such sign.
+pub(crate) fn is_not_whole(
+    functions: &Functions,
+    session: CK_SESSION_HANDLE,
+    object: CK_OBJECT_HANDLE,
+) -> Result<bool> {
+    let says = match functions.number(session, object, CKA_KEY_TYPE)? {
+        Some(CKK_RSA) => CKA_MODULUS,
+        Some(CKK_EC | CKK_EC_EDWARDS) => CKA_EC_PARAMS,
+        _ => return Ok(false),
+    };
+    Ok(functions.attribute(session, object, says)?.is_some_and(|value| value.is_empty()))
+}
+
 /// Length of a number in bits; none for 0.
 pub(crate) fn bits(number: &[u8]) -> Option<u32> {
     let number = without_zeros(number);

@@ -26,18 +26,14 @@ pub(super) fn generate(change: &Change<'_>, spec: KeySpec, label: &str, id: &[u8
             return kept(change, label, &[made], check_stays(change, made));
         }
     };
-    refuse_taken(change, CKO_PRIVATE_KEY, label, id)?;
-    remove_orphans(change, label, id)?;
-    change.held.check()?;
+    make_room(change, label, id)?;
     let (public, private) = functions.generate_pair(session, &pair.operation, &pair.public, &pair.private)?;
     kept(change, label, &[private, public], check_pair(change, pair.kind, private, public))
 }
 
 pub(super) fn import(change: &Change<'_>, pair: &Import, label: &str, id: &[u8]) -> Result<()> {
     let (functions, session) = (change.functions, change.session);
-    refuse_taken(change, CKO_PRIVATE_KEY, label, id)?;
-    remove_orphans(change, label, id)?;
-    change.held.check()?;
+    make_room(change, label, id)?;
     // In this order: a private key that is left over can be found and destroyed.
     let private = functions.create(session, &pair.private)?;
     let public = match functions.create(session, &pair.public) {
@@ -45,6 +41,33 @@ pub(super) fn import(change: &Change<'_>, pair: &Import, label: &str, id: &[u8])
         Err(rv) => return kept(change, label, &[private], Err(rv.into())),
     };
     kept(change, label, &[private, public], check_pair(change, pair.kind, private, public))
+}
+
+/// For a pair: no private key has the label or the id, and what an interrupted making of it left is removed.
+fn make_room(change: &Change<'_>, label: &str, id: &[u8]) -> Result<()> {
+    remove_not_whole(change, label)?;
+    refuse_taken(change, CKO_PRIVATE_KEY, label, id)?;
+    remove_orphans(change, label, id)?;
+    change.held.check()
+}
+
+/// Private keys of this label without what makes them keys, as an interrupted making leaves them, and their public halves.
+fn remove_not_whole(change: &Change<'_>, label: &str) -> Result<()> {
+    let (functions, session) = (change.functions, change.session);
+    for private in change.find(&Attributes::of(CKO_PRIVATE_KEY).bytes(CKA_LABEL, label.as_bytes()))? {
+        if !kind::is_not_whole(functions, session, private)? {
+            continue;
+        }
+        let id = key::id(functions, session, private)?;
+        let halves = Attributes::of(CKO_PUBLIC_KEY).bytes(CKA_ID, &id).bytes(CKA_LABEL, label.as_bytes());
+        // The private half last: as long as it is there, this finds it again.
+        let publics = if id.is_empty() { Vec::new() } else { change.find(&halves)? };
+        for object in publics.into_iter().chain([private]) {
+            change.held.check()?;
+            functions.destroy(session, object)?;
+        }
+    }
+    Ok(())
 }
 
 /// [`TokenError::Exists`] if a key of this class has the label or the id.
