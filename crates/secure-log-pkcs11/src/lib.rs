@@ -5,6 +5,7 @@
 //! [`CheckpointSigner`](secure_log::signer::CheckpointSigner) over any such token, and [`KeyUri`] names a key on one
 //! (RFC 7512). The crate's README tells which keystore is for whom.
 
+mod conversions;
 mod keystore;
 mod pins;
 mod spki;
