@@ -21,6 +21,8 @@ debian_mirror() {
     apt-get indextargets --format '$(SITE)' 'Created-By: Packages' 'Origin: Debian' 'Label: Debian' 2>/dev/null | head -n 1 || true
 }
 
+_debian_update() { debian_apt apt-get update >"$1" 2>&1; }
+
 # debian_sources TYPE SUITE...: the lists of these suites into the private configuration. TYPE: deb or deb-src.
 debian_sources() {
     local type="$1" private="${DEBIAN_APT:-$SECURE_LOG_CACHE/apt}" keyring=/usr/share/keyrings/debian-archive-keyring.gpg mirror suite
@@ -38,7 +40,8 @@ debian_sources() {
         printf '%s [signed-by=%s] %s %s main\n' "$type" "$keyring" "$mirror" "$suite"
     done >"$private/sources.list"
     # A suite that does not exist on the mirror is no reason to stop: what matters is found or not found by the caller.
-    debian_apt apt-get update >"$private/update.log" 2>&1 || true
+    # Scripts that run side by side share the lists.
+    with_lock "lists-$(basename "$private")" _debian_update "$private/update.log" || true
 }
 
 debian_lists() {
