@@ -13,6 +13,6 @@ pub mod token;
 mod uri;
 
 pub use keystore::Pkcs11Keystore;
-pub use pins::{EnvPins, PIN_VARIABLE, SO_PIN_VARIABLE};
+pub use pins::{EnvPins, MAX_PIN, PIN_VARIABLE, SO_PIN_VARIABLE, pin_variable_suffix};
 pub use spki::public_key;
 pub use uri::{KeyUri, UriError};

@@ -14,7 +14,7 @@ pub const PIN_VARIABLE: &str = "SECURE_LOG_TOKEN_PIN";
 pub const SO_PIN_VARIABLE: &str = "SECURE_LOG_TOKEN_SO_PIN";
 
 /// Longest PIN in bytes; no token takes a longer one.
-const MAX_PIN: usize = 255;
+pub const MAX_PIN: usize = 255;
 
 /// The PINs that the environment names, read when they are asked for.
 ///
@@ -41,7 +41,7 @@ impl<F: Fn(&str) -> Option<OsString>> PinProvider for EnvPins<F> {
             User::Normal => PIN_VARIABLE,
             User::SecurityOfficer => SO_PIN_VARIABLE,
         };
-        let own = suffix(token_label);
+        let own = pin_variable_suffix(token_label);
         // `…_FILE` names files, whatever a token is called.
         let own = (own != "FILE" && !own.ends_with("_FILE")).then(|| format!("{plain}_{own}"));
         for name in own.into_iter().chain([plain.to_owned()]) {
@@ -65,8 +65,8 @@ impl<F> std::fmt::Debug for EnvPins<F> {
     }
 }
 
-/// A token's label in the name of a variable.
-fn suffix(label: &str) -> String {
+/// A token's label in the name of a variable: ASCII letters in capitals, `_` for what is neither a letter nor a digit.
+pub fn pin_variable_suffix(label: &str) -> String {
     label.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect()
 }
 

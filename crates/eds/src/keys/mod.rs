@@ -98,7 +98,7 @@ Examples:
 Examples:
   eds keys init-token prod --pkcs11-module /usr/lib/softhsm/libsofthsm2.so
   eds keys init-token prod --token-dir /var/lib/token --token-graph dist/secure-log-sqlite-pkcs11.wasm \\
-    --pin-file /etc/edgesentry/pin --so-pin-file /root/so-pin")]
+    --pin-file /etc/edgesentry/pin --so-pin-file so-pin")]
     InitToken {
         /// Label of the token, 1 to 32 bytes
         label: String,

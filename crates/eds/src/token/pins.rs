@@ -6,12 +6,10 @@ use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Result, bail};
 use secure_log_host::token::Pins as Given;
+use secure_log_pkcs11::MAX_PIN;
 use secure_log_pkcs11::token::{PinProvider, User, Zeroizing};
 
 use crate::files;
-
-/// Longest PIN in bytes; no token takes a longer one.
-const MAX_PIN: usize = 255;
 
 /// Whether a security officer's PIN may be wanted, and where it is.
 pub(crate) enum OfficerPin {

@@ -11,10 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use secure_log_pkcs11::token::{PinProvider, User, Zeroizing};
-use secure_log_pkcs11::{PIN_VARIABLE, SO_PIN_VARIABLE};
-
-/// Longest PIN in bytes; no token takes a longer one.
-const MAX_PIN: usize = 255;
+use secure_log_pkcs11::{MAX_PIN, PIN_VARIABLE, SO_PIN_VARIABLE, pin_variable_suffix};
 
 /// A PIN provider that threads share.
 pub type SharedPins = Arc<dyn PinProvider + Send + Sync>;
@@ -139,7 +136,7 @@ impl PinProvider for Pins {
             User::Normal => PIN_VARIABLE,
         };
         let own = self.tokens.get(token_label).filter(|_| user == User::Normal);
-        let own = own.or_else(|| self.named.get(&format!("{plain}_{}", suffix(token_label))));
+        let own = own.or_else(|| self.named.get(&format!("{plain}_{}", pin_variable_suffix(token_label))));
         own.or_else(|| self.named.get(plain)).cloned()
     }
 }
@@ -164,11 +161,6 @@ impl<F> fmt::Debug for PinFn<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("PinFn")
     }
-}
-
-/// A token's label in the name of a variable: ASCII letters in capitals, `_` for what is neither a letter nor a digit.
-fn suffix(label: &str) -> String {
-    label.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect()
 }
 
 fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, PinsError> {
