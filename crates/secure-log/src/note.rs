@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::model::Hash;
 use crate::signature;
 use crate::signer::{Algorithm, PublicKey};
+use crate::wire::{self, hex4};
 
 /// Most bytes of a note that are looked at.
 pub const MAX_NOTE: usize = 1 << 20;
@@ -160,10 +161,6 @@ fn first4(hash: Hash) -> [u8; 4] {
     [hash[0], hash[1], hash[2], hash[3]]
 }
 
-fn hex4(id: &[u8; 4]) -> String {
-    format!("{:08x}", u32::from_be_bytes(*id))
-}
-
 /// One signature line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NoteSignature {
@@ -301,16 +298,9 @@ impl CheckpointBody {
         if origin.is_empty() {
             return Err(bad("the origin is empty"));
         }
-        let digits = size.bytes().all(|b| b.is_ascii_digit()) && (size == "0" || !size.starts_with('0'));
-        let size = match size.parse::<u64>() {
-            Ok(n) if digits => n,
-            _ => return Err(bad("the size is not a decimal number without leading zeros")),
-        };
-        let root: Hash = BASE64
-            .decode(root)
-            .ok()
-            .and_then(|r| r.try_into().ok())
-            .ok_or_else(|| bad("the root is not base64 of 32 bytes"))?;
+        let size = wire::decimal(size)
+            .ok_or_else(|| bad("the size is not a decimal number without leading zeros"))?;
+        let root = wire::hash(root).ok_or_else(|| bad("the root is not base64 of 32 bytes"))?;
         if size == 0 && root != crate::tree::empty_root() {
             return Err(bad("size 0 has another root than the empty tree"));
         }
