@@ -58,6 +58,7 @@ fn says_why(error: &Failure) -> bool {
         LogError::RolledBack(r) => &r.reason,
         LogError::Invalid(i) if i.field.is_empty() => return false,
         LogError::Invalid(i) => &i.reason,
+        LogError::Sealed(s) => &s.reason,
         LogError::Busy(s) | LogError::Denied(s) | LogError::Unavailable(s) | LogError::Storage(s) => s,
     };
     !text.trim().is_empty()

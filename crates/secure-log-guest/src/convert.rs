@@ -1,15 +1,23 @@
 //! WIT types ⇄ engine types.
 
-use secure_log::error::{Conflict, Corruption, InvalidArgument, Missing, Rollback};
+use secure_log::envelope::EnvelopeError;
+use secure_log::error::{
+    Conflict, Corruption, InvalidArgument, KeyProblem, Missing, Rollback, SealedPayload,
+};
 use secure_log::header::Header;
 use secure_log::model as m;
+use secure_log::proof_file::Proven;
 use secure_log::signer::{Algorithm, KeyError};
 use secure_log::store::{Object, ObjectKind, ObjectWrite, Row, StreamAppend, Tile};
+use secure_log::witness::Refusal;
 use secure_log::{Error, Result};
 
+use crate::core_world::exports::secure_log::log::{time as wt, witness as ww};
+use crate::core_world::keys::keystore::envelope as core_envelope;
 use crate::core_world::keys::keystore::signer as core_signer;
 use crate::core_world::secure_log::log::store as imported_store;
 use crate::core_world::secure_log::log::types as w;
+use crate::keystore_world::exports::keys::keystore::envelope as exported_envelope;
 use crate::keystore_world::exports::keys::keystore::signer as exported_signer;
 use crate::store_world::exports::secure_log::log::store as exported_store;
 
@@ -79,6 +87,18 @@ impl From<Error> for w::LogError {
             Error::Busy(s) => Self::Busy(s),
             Error::Denied(s) => Self::Denied(s),
             Error::Invalid(i) => Self::Invalid(w::InvalidArgument { field: i.field, reason: i.reason }),
+            Error::Sealed(s) => Self::Sealed(w::SealedPayload {
+                stream_id: s.stream_id,
+                seqno: s.seqno,
+                key: s.key,
+                problem: match s.problem {
+                    KeyProblem::Lost => w::KeyProblem::Lost,
+                    KeyProblem::Wrong => w::KeyProblem::Wrong,
+                    KeyProblem::Rotated => w::KeyProblem::Rotated,
+                    KeyProblem::Destroyed => w::KeyProblem::Destroyed,
+                },
+                reason: s.reason,
+            }),
             Error::Unavailable(s) => Self::Unavailable(s),
             Error::Storage(s) => Self::Storage(s),
         }
@@ -110,6 +130,18 @@ impl From<w::LogError> for Error {
             L::Busy(s) => Self::Busy(s),
             L::Denied(s) => Self::Denied(s),
             L::Invalid(i) => Self::Invalid(InvalidArgument { field: i.field, reason: i.reason }),
+            L::Sealed(s) => Self::Sealed(Box::new(SealedPayload {
+                stream_id: s.stream_id,
+                seqno: s.seqno,
+                key: s.key,
+                problem: match s.problem {
+                    w::KeyProblem::Lost => KeyProblem::Lost,
+                    w::KeyProblem::Wrong => KeyProblem::Wrong,
+                    w::KeyProblem::Rotated => KeyProblem::Rotated,
+                    w::KeyProblem::Destroyed => KeyProblem::Destroyed,
+                },
+                reason: s.reason,
+            })),
             L::Unavailable(s) => Self::Unavailable(s),
             L::Storage(s) => Self::Storage(s),
         }
@@ -236,7 +268,127 @@ impl From<m::StreamInfo> for w::StreamInfo {
             description: s.description,
             created: s.created,
             deprecated: s.deprecated,
+            erasure_domain: s.erasure_domain,
+            retention_ms: s.retention_ms,
+            erased: s.erased,
             head: s.head.map(Into::into),
+        }
+    }
+}
+
+impl From<w::StreamOptions> for m::StreamOptions {
+    fn from(o: w::StreamOptions) -> Self {
+        Self {
+            tier: o.tier.into(),
+            description: o.description,
+            erasure_domain: o.erasure_domain,
+            retention_ms: o.retention_ms,
+        }
+    }
+}
+
+impl From<m::Erasure> for w::Erasure {
+    fn from(e: m::Erasure) -> Self {
+        Self {
+            log_entry: e.log_entry,
+            streams: e.streams,
+            entries: e.entries,
+            keys_destroyed: e.keys_destroyed,
+        }
+    }
+}
+
+impl From<m::Opened> for w::Opened {
+    fn from(o: m::Opened) -> Self {
+        Self { event_type: o.event_type, producer: o.producer, payload: o.payload }
+    }
+}
+
+impl From<m::Witnessed> for w::Witnessed {
+    fn from(w: m::Witnessed) -> Self {
+        Self { name: w.name, time: w.time }
+    }
+}
+
+impl From<Proven> for w::Proven {
+    fn from(p: Proven) -> Self {
+        let witnesses = p.witnesses.map(|status| status.cosigned).unwrap_or_default();
+        Self {
+            header: p.header.into(),
+            origin: p.checkpoint.origin,
+            size: p.checkpoint.size,
+            signatures: p.signatures.trusted,
+            signatures_unknown: p.signatures.unknown,
+            witnesses: witnesses
+                .into_iter()
+                .map(|w| w::Witnessed { name: w.name.to_string(), time: w.time })
+                .collect(),
+        }
+    }
+}
+
+impl From<m::WitnessAnswer> for ww::Answer {
+    fn from(answer: m::WitnessAnswer) -> Self {
+        match answer {
+            m::WitnessAnswer::Cosigned(new) => Self::Cosigned(new),
+            m::WitnessAnswer::Conflict(size) => Self::Conflict(size),
+            m::WitnessAnswer::Refused(status, refusal) => Self::Refused(ww::Refusal {
+                kind: match refusal {
+                    Refusal::Malformed(_) => ww::RefusalKind::Malformed,
+                    Refusal::UnknownLog(_) => ww::RefusalKind::UnknownLog,
+                    Refusal::Untrusted(_) => ww::RefusalKind::Untrusted,
+                    Refusal::Inconsistent(_) => ww::RefusalKind::Inconsistent,
+                    Refusal::Behind { .. } => ww::RefusalKind::Behind,
+                    Refusal::Pushback(_) => ww::RefusalKind::Pushback,
+                    Refusal::NotCosigned(_) => ww::RefusalKind::NotCosigned,
+                    Refusal::Status(..) => ww::RefusalKind::Other,
+                },
+                status,
+                temporary: refusal.is_temporary(),
+                reason: refusal.to_string(),
+            }),
+        }
+    }
+}
+
+impl From<m::Publication> for ww::Publication {
+    fn from(p: m::Publication) -> Self {
+        Self {
+            newest: p.newest,
+            cosigned: p.cosigned.into_iter().map(Into::into).collect(),
+            absent: p.absent,
+            lacks: p.lacks,
+            published: p.published,
+        }
+    }
+}
+
+impl From<wt::Subject> for m::TimeSubject {
+    fn from(subject: wt::Subject) -> Self {
+        match subject {
+            wt::Subject::Checkpoint(number) => Self::Checkpoint(number),
+            wt::Subject::Entry(at) => Self::Entry { stream_id: at.stream_id, seqno: at.seqno },
+        }
+    }
+}
+
+impl From<wt::Trust> for m::TimeTrust {
+    fn from(t: wt::Trust) -> Self {
+        Self { anchors: t.anchors, intermediates: t.intermediates, revocation_lists: t.revocation_lists }
+    }
+}
+
+impl From<m::TimeStamp> for wt::Stamp {
+    fn from(s: m::TimeStamp) -> Self {
+        Self {
+            time_ms: s.time_ms,
+            accuracy_ms: s.accuracy_ms,
+            log_time_ms: s.log_time_ms,
+            serial: s.serial,
+            policy: s.policy,
+            authority: s.authority,
+            imprint: s.imprint,
+            unchecked: s.unchecked,
         }
     }
 }
@@ -646,6 +798,33 @@ impl From<KeyError> for exported_signer::KeyError {
             KeyError::Invalid(s) => Self::Invalid(s),
             KeyError::Unavailable(s) => Self::Unavailable(s),
             KeyError::Failed(s) => Self::Failed(s),
+        }
+    }
+}
+
+impl From<core_envelope::EnvelopeError> for EnvelopeError {
+    fn from(error: core_envelope::EnvelopeError) -> Self {
+        use core_envelope::EnvelopeError as E;
+        match error {
+            E::KeyNotFound(s) => Self::KeyNotFound(s),
+            E::WrongKey(s) => Self::WrongKey(s),
+            E::Denied(s) => Self::Denied(s),
+            E::Invalid(s) => Self::Invalid(s),
+            E::Unavailable(s) => Self::Unavailable(s),
+            E::Failed(s) => Self::Failed(s),
+        }
+    }
+}
+
+impl From<EnvelopeError> for exported_envelope::EnvelopeError {
+    fn from(error: EnvelopeError) -> Self {
+        match error {
+            EnvelopeError::KeyNotFound(s) => Self::KeyNotFound(s),
+            EnvelopeError::WrongKey(s) => Self::WrongKey(s),
+            EnvelopeError::Denied(s) => Self::Denied(s),
+            EnvelopeError::Invalid(s) => Self::Invalid(s),
+            EnvelopeError::Unavailable(s) => Self::Unavailable(s),
+            EnvelopeError::Failed(s) => Self::Failed(s),
         }
     }
 }

@@ -4,11 +4,12 @@ use std::cell::RefCell;
 
 use secure_log::header::{self, Header, HeaderRef};
 use secure_log::model as m;
+use secure_log::policy::Policy;
 use secure_log::store::{OpenStore, SecureLogStore};
-use secure_log::{Environment, Error, NativeSecureLog, Result, SecureLog, proof, tree};
+use secure_log::{Environment, Error, NativeSecureLog, Result, SecureLog, proof, proof_file, tree};
 
 use crate::convert::{hash_arg, head_arg};
-use crate::core_world::exports::secure_log::log::{checkpoint, encoder, log};
+use crate::core_world::exports::secure_log::log::{checkpoint, encoder, log, time, witness};
 use crate::core_world::secure_log::log::types as w;
 use crate::{ImportedSigner, ImportedStore};
 
@@ -102,7 +103,7 @@ impl log::Guest for CoreComponent {
                 ));
             }
             let store = ImportedStore::open(&config)?;
-            *log = Some(NativeSecureLog::new(store, Wasi, SOFTWARE_VERSION)?);
+            *log = Some(NativeSecureLog::new(store, Wasi, SOFTWARE_VERSION)?.with_envelope(ImportedSigner));
             Ok(())
         })
     }
@@ -132,6 +133,10 @@ impl log::Guest for CoreComponent {
         description: Option<String>,
     ) -> Result<(), w::LogError> {
         run(|log| log.create_stream(&stream_id, tier.into(), description.as_deref()))
+    }
+
+    fn create_stream_with(stream_id: String, options: w::StreamOptions) -> Result<(), w::LogError> {
+        run(|log| log.create_stream_with(&stream_id, &options.into()))
     }
 
     fn list_streams() -> Result<Vec<w::StreamInfo>, w::LogError> {
@@ -169,6 +174,10 @@ impl log::Guest for CoreComponent {
 
     fn read_payload(stream_id: String, seqno: u64) -> Result<Vec<u8>, w::LogError> {
         run(|log| log.read_payload(&stream_id, seqno))
+    }
+
+    fn open_entry(stream_id: String, seqno: u64) -> Result<w::Opened, w::LogError> {
+        run(|log| log.open_entry(&stream_id, seqno)).map(Into::into)
     }
 
     fn head(stream_id: String) -> Result<Option<w::StreamHead>, w::LogError> {
@@ -241,6 +250,23 @@ impl log::Guest for CoreComponent {
         Ok(proof::verify_consistency_proof(&proof.try_into()?, &from, &to)?)
     }
 
+    fn rotate_key(erasure_domain: String, new_key: String) -> Result<u64, w::LogError> {
+        run(|log| log.rotate_key(&erasure_domain, &new_key))
+    }
+
+    fn erase_payloads(
+        stream_id: String,
+        from_seqno: u64,
+        to_seqno: u64,
+        reason: String,
+    ) -> Result<w::Erasure, w::LogError> {
+        run(|log| log.erase_payloads(&stream_id, from_seqno, to_seqno, &reason)).map(Into::into)
+    }
+
+    fn erase_domain(erasure_domain: String, reason: String) -> Result<w::Erasure, w::LogError> {
+        run(|log| log.erase_domain(&erasure_domain, &reason)).map(Into::into)
+    }
+
     fn export_log(keys: Vec<w::VerifierKey>, cursor: Option<String>) -> Result<w::ExportPage, w::LogError> {
         let page = run(|log| log.export_page(&keys, cursor.as_deref()))?;
         Ok(w::ExportPage { lines: page.lines, next: page.next })
@@ -254,6 +280,10 @@ impl log::Guest for CoreComponent {
 impl checkpoint::Guest for CoreComponent {
     fn sign_segment(identity: String, segment_id: u64) -> Result<w::Checkpoint, w::LogError> {
         run(|log| log.sign_segment(&mut ImportedSigner, &identity, segment_id)).map(Into::into)
+    }
+
+    fn sign_segment_with(identities: Vec<String>, segment_id: u64) -> Result<w::Checkpoint, w::LogError> {
+        run(|log| log.sign_segment_with(&mut ImportedSigner, &identities, segment_id)).map(Into::into)
     }
 
     fn latest() -> Result<Option<w::Checkpoint>, w::LogError> {
@@ -283,8 +313,81 @@ impl checkpoint::Guest for CoreComponent {
         Ok(proof::verify_entry_proof(&proof.try_into()?, &trusted)?.into())
     }
 
+    fn build_proof_file(
+        stream_id: String,
+        seqno: u64,
+        policy: Option<Vec<u8>>,
+    ) -> Result<String, w::LogError> {
+        run(|log| log.build_proof_file(&stream_id, seqno, policy.as_deref()))
+    }
+
+    fn verify_proof_file(
+        file: Vec<u8>,
+        trusted: Vec<w::VerifierKey>,
+        policy: Option<Vec<u8>>,
+    ) -> Result<w::Proven, w::LogError> {
+        let policy = policy.map(|policy| Policy::parse(&policy)).transpose();
+        let policy = policy.map_err(|e| Error::invalid("policy", e.to_string()))?;
+        Ok(proof_file::verify(&file, &trusted, policy.as_ref())?.into())
+    }
+
     fn check_against(note: String) -> Result<(), w::LogError> {
         run(|log| log.check_against(&note))
+    }
+}
+
+impl witness::Guest for CoreComponent {
+    fn prepare(checkpoint: u64, old_size: u64) -> Result<Vec<u8>, w::LogError> {
+        run(|log| log.witness_request(checkpoint, old_size))
+    }
+
+    fn accept(
+        checkpoint: u64,
+        request: Vec<u8>,
+        keys: Vec<w::VerifierKey>,
+        status: u16,
+        body: Vec<u8>,
+    ) -> Result<witness::Answer, w::LogError> {
+        run(|log| log.accept_witness(checkpoint, &request, &keys, status, &body)).map(Into::into)
+    }
+
+    fn cosigned_size(keys: Vec<w::VerifierKey>) -> Result<u64, w::LogError> {
+        run(|log| log.cosigned_size(&keys))
+    }
+
+    fn cosigned_note(checkpoint: u64) -> Result<String, w::LogError> {
+        run(|log| log.cosigned_note(checkpoint))
+    }
+
+    fn judge(policy: Vec<u8>) -> Result<witness::Publication, w::LogError> {
+        run(|log| log.publication(&policy)).map(Into::into)
+    }
+}
+
+impl time::Guest for CoreComponent {
+    fn prepare(subject: time::Subject, policy: Option<String>) -> Result<Vec<u8>, w::LogError> {
+        run(|log| log.time_request(&subject.into(), policy.as_deref()))
+    }
+
+    fn accept(
+        subject: time::Subject,
+        request: Vec<u8>,
+        body: Vec<u8>,
+        trust: time::Trust,
+    ) -> Result<time::Stamp, w::LogError> {
+        run(|log| log.accept_time(&subject.into(), &request, &body, &trust.into())).map(Into::into)
+    }
+
+    fn tokens(subject: time::Subject) -> Result<Vec<Vec<u8>>, w::LogError> {
+        run(|log| log.time_tokens(&subject.into()))
+    }
+
+    fn verify(
+        subject: time::Subject,
+        token: Vec<u8>,
+        trust: time::Trust,
+    ) -> Result<time::Stamp, w::LogError> {
+        run(|log| log.verify_time(&subject.into(), &token, &trust.into())).map(Into::into)
     }
 }
 

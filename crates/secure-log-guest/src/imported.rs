@@ -1,14 +1,16 @@
 //! Imports seen as the engine's traits.
 
 use secure_log::Result;
+use secure_log::envelope::{Envelope, EnvelopeError};
 use secure_log::model::{QueryFilter, StreamHead};
 use secure_log::signer::{CheckpointSigner, KeyError, PublicKey};
 use secure_log::store::{
     FoundPage, FoundRow, Object, ObjectKind, ObjectWrite, OpenStore, Row, SecureLogStore, StreamAppend, Tile,
 };
+use zeroize::Zeroizing;
 
 use crate::convert::{from_head, hash};
-use crate::core_world::keys::keystore::signer;
+use crate::core_world::keys::keystore::{envelope, signer};
 use crate::core_world::secure_log::log::store as wit;
 
 /// The store that is plugged into the component.
@@ -129,5 +131,24 @@ impl CheckpointSigner for ImportedSigner {
 
     fn sign(&mut self, identity: &str, message: &[u8]) -> Result<Vec<u8>, KeyError> {
         Ok(signer::sign(identity, message)?)
+    }
+}
+
+impl Envelope for ImportedSigner {
+    fn wrap(&mut self, name: &str, key: &[u8], context: &[u8]) -> Result<Vec<u8>, EnvelopeError> {
+        Ok(envelope::wrap(name, key, context)?)
+    }
+
+    fn unwrap(
+        &mut self,
+        name: &str,
+        wrapped: &[u8],
+        context: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, EnvelopeError> {
+        Ok(Zeroizing::new(envelope::unwrap(name, wrapped, context)?))
+    }
+
+    fn destroy(&mut self, name: &str) -> Result<(), EnvelopeError> {
+        Ok(envelope::destroy(name)?)
     }
 }

@@ -144,8 +144,9 @@ macro_rules! export_store {
     };
 }
 
-/// Makes a component that exports `keys:keystore/signer` from a
-/// [`CheckpointSigner`](secure_log::signer::CheckpointSigner) and a function that makes it.
+/// Makes a component that exports `keys:keystore/{signer, envelope}` from a
+/// [`CheckpointSigner`](secure_log::signer::CheckpointSigner) and
+/// [`Envelope`](secure_log::envelope::Envelope), and a function that makes it.
 #[macro_export]
 macro_rules! export_keystore {
     ($keystore:ty, $make:expr) => {

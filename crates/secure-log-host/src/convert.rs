@@ -7,10 +7,12 @@ use edgesentry_audit::gate as m;
 use edgesentry_audit::record::{HASH_ALG, SIG_ALG};
 use edgesentry_audit::{AuditRecord, IngestError, Provenance, SoftwareUpdate, UpdateVerifyError};
 use secure_log::Error;
-use secure_log::error::{Conflict, Corruption, InvalidArgument, Missing, Rollback};
+use secure_log::error::{
+    Conflict, Corruption, InvalidArgument, KeyProblem, Missing, Rollback, SealedPayload,
+};
 use secure_log::model::StreamHead;
 
-use crate::bindings::core::secure_log::log::types::LogError;
+use crate::bindings::core::secure_log::log::types::{self, LogError};
 use crate::bindings::gate::edgesentry::audit::types as w;
 use crate::bindings::gate::exports::edgesentry::audit::update::UpdateOutcome;
 
@@ -43,6 +45,18 @@ impl From<LogError> for Error {
             LogError::Busy(s) => Self::Busy(s),
             LogError::Denied(s) => Self::Denied(s),
             LogError::Invalid(i) => Self::Invalid(InvalidArgument { field: i.field, reason: i.reason }),
+            LogError::Sealed(s) => Self::Sealed(Box::new(SealedPayload {
+                stream_id: s.stream_id,
+                seqno: s.seqno,
+                key: s.key,
+                problem: match s.problem {
+                    types::KeyProblem::Lost => KeyProblem::Lost,
+                    types::KeyProblem::Wrong => KeyProblem::Wrong,
+                    types::KeyProblem::Rotated => KeyProblem::Rotated,
+                    types::KeyProblem::Destroyed => KeyProblem::Destroyed,
+                },
+                reason: s.reason,
+            })),
             LogError::Unavailable(s) => Self::Unavailable(s),
             LogError::Storage(s) => Self::Storage(s),
         }

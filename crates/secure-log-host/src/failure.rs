@@ -49,6 +49,7 @@ impl Failure {
                 LogError::Busy(_) => "busy",
                 LogError::Denied(_) => "denied",
                 LogError::Invalid(_) => "invalid",
+                LogError::Sealed(_) => "sealed",
                 LogError::Unavailable(_) => "unavailable",
                 LogError::Storage(_) => "storage",
             },
@@ -97,6 +98,13 @@ impl fmt::Display for Failure {
                 write!(f, ": the note says size {}, the log has {}: {}", r.claimed_size, r.size, r.reason)
             }
             LogError::Invalid(i) => write!(f, " {}: {}", i.field, i.reason),
+            LogError::Sealed(s) => {
+                write!(f, " stream {:?}", s.stream_id)?;
+                if s.seqno > 0 {
+                    write!(f, " seqno {}", s.seqno)?;
+                }
+                write!(f, ": key {:?}: {}", s.key, s.reason)
+            }
             LogError::Busy(s) | LogError::Denied(s) | LogError::Unavailable(s) | LogError::Storage(s) => {
                 write!(f, ": {s}")
             }

@@ -8,10 +8,12 @@ use std::time::Duration;
 
 use wasmtime::{Store, Trap};
 
+use crate::bindings::core::exports::secure_log::log::time::{Stamp, Subject, Trust};
+use crate::bindings::core::exports::secure_log::log::witness::{Answer, Publication};
 use crate::bindings::core::secure_log::log::types::{
-    AppendResult, Checkpoint, CheckpointReport, ConsistencyProof, Entry, EntryHeader, EntryProof, Event,
-    ExportPage, InclusionProof, LogError, Page, QueryFilter, QueryPage, Segment, SegmentsReport, Severity,
-    StreamHead, StreamInfo, Tier, VerifyReport,
+    AppendResult, Checkpoint, CheckpointReport, ConsistencyProof, Entry, EntryHeader, EntryProof, Erasure,
+    Event, ExportPage, InclusionProof, LogError, Opened, Page, Proven, QueryFilter, QueryPage, Segment,
+    SegmentsReport, Severity, StreamHead, StreamInfo, StreamOptions, Tier, VerifyReport,
 };
 use crate::bindings::{core, gate};
 use crate::engine::{Clocked, epochs};
@@ -142,6 +144,8 @@ exports! {
     set_boot_id(boot_id: &str) -> () = secure_log_log_log.call_set_boot_id;
     /// `log.create-stream`.
     create_stream(stream: &str, tier: Tier, description: Option<&str>) -> () = secure_log_log_log.call_create_stream;
+    /// `log.create-stream-with`.
+    create_stream_with(stream: &str, options: &StreamOptions) -> () = secure_log_log_log.call_create_stream_with;
     /// `log.list-streams`.
     list_streams() -> Vec<StreamInfo> = secure_log_log_log.call_list_streams;
     /// `log.deprecate-stream`.
@@ -154,6 +158,8 @@ exports! {
     read(stream: &str, seqno: u64) -> Entry = secure_log_log_log.call_read;
     /// `log.read-payload`.
     read_payload(stream: &str, seqno: u64) -> Vec<u8> = secure_log_log_log.call_read_payload;
+    /// `log.open-entry`.
+    open_entry(stream: &str, seqno: u64) -> Opened = secure_log_log_log.call_open_entry;
     /// `log.head`.
     head(stream: &str) -> Option<StreamHead> = secure_log_log_log.call_head;
     /// `log.query`.
@@ -180,6 +186,12 @@ exports! {
     build_consistency_proof(stream: &str, from: u64, to: u64) -> ConsistencyProof = secure_log_log_log.call_build_consistency_proof;
     /// `log.verify-consistency-proof`.
     verify_consistency_proof(proof: &ConsistencyProof, from_root: &[u8], to_root: &[u8]) -> () = secure_log_log_log.call_verify_consistency_proof;
+    /// `log.rotate-key`.
+    rotate_key(erasure_domain: &str, new_key: &str) -> u64 = secure_log_log_log.call_rotate_key;
+    /// `log.erase-payloads`.
+    erase_payloads(stream: &str, from: u64, to: u64, reason: &str) -> Erasure = secure_log_log_log.call_erase_payloads;
+    /// `log.erase-domain`.
+    erase_domain(erasure_domain: &str, reason: &str) -> Erasure = secure_log_log_log.call_erase_domain;
     /// `log.export-log`.
     export_log(keys: &[String], cursor: Option<&str>) -> ExportPage = secure_log_log_log.call_export_log;
     /// `log.backup`.
@@ -187,6 +199,8 @@ exports! {
 
     /// `checkpoint.sign-segment`.
     sign_segment(identity: &str, segment_id: u64) -> Checkpoint = secure_log_log_checkpoint.call_sign_segment;
+    /// `checkpoint.sign-segment-with`.
+    sign_segment_with(identities: &[String], segment_id: u64) -> Checkpoint = secure_log_log_checkpoint.call_sign_segment_with;
     /// `checkpoint.latest`.
     latest_checkpoint() -> Option<Checkpoint> = secure_log_log_checkpoint.call_latest;
     /// `checkpoint.read`.
@@ -201,6 +215,30 @@ exports! {
     verify_entry_proof(proof: &EntryProof, trusted: &[String]) -> EntryHeader = secure_log_log_checkpoint.call_verify_entry_proof;
     /// `checkpoint.check-against`.
     check_against(note: &str) -> () = secure_log_log_checkpoint.call_check_against;
+    /// `checkpoint.build-proof-file`.
+    build_proof_file(stream: &str, seqno: u64, policy: Option<&[u8]>) -> String = secure_log_log_checkpoint.call_build_proof_file;
+    /// `checkpoint.verify-proof-file`.
+    verify_proof_file(file: &[u8], trusted: &[String], policy: Option<&[u8]>) -> Proven = secure_log_log_checkpoint.call_verify_proof_file;
+
+    /// `witness.prepare`.
+    witness_request(checkpoint: u64, old_size: u64) -> Vec<u8> = secure_log_log_witness.call_prepare;
+    /// `witness.accept`.
+    accept_witness(checkpoint: u64, request: &[u8], keys: &[String], status: u16, body: &[u8]) -> Answer = secure_log_log_witness.call_accept;
+    /// `witness.cosigned-size`.
+    cosigned_size(keys: &[String]) -> u64 = secure_log_log_witness.call_cosigned_size;
+    /// `witness.cosigned-note`.
+    cosigned_note(checkpoint: u64) -> String = secure_log_log_witness.call_cosigned_note;
+    /// `witness.judge`.
+    publication(policy: &[u8]) -> Publication = secure_log_log_witness.call_judge;
+
+    /// `time.prepare`.
+    time_request(subject: &Subject, policy: Option<&str>) -> Vec<u8> = secure_log_log_time.call_prepare;
+    /// `time.accept`.
+    accept_time(subject: &Subject, request: &[u8], body: &[u8], trust: &Trust) -> Stamp = secure_log_log_time.call_accept;
+    /// `time.tokens`.
+    time_tokens(subject: &Subject) -> Vec<Vec<u8>> = secure_log_log_time.call_tokens;
+    /// `time.verify`.
+    verify_time(subject: &Subject, token: &[u8], trust: &Trust) -> Stamp = secure_log_log_time.call_verify;
 }
 
 impl Hosted {

@@ -37,6 +37,7 @@ pub mod store_path;
 pub mod token;
 
 pub use artifact::{Artifact, PORTABLE, Reach};
+pub use bindings::core::exports::secure_log::log::{time, witness};
 pub use bindings::core::secure_log::log::types;
 pub use engine::engine_config;
 pub use error::{Error, OpenError, Result};

@@ -69,7 +69,7 @@ impl Fault {
                 Error::Denied(_) => -32006,
                 Error::Invalid(_) => -32007,
                 Error::Unavailable(_) => -32008,
-                Error::Storage(_) => -32009,
+                Error::Sealed(_) | Error::Storage(_) => -32009,
             },
         }
     }
@@ -85,7 +85,7 @@ impl Fault {
                 Error::NotFound(_) => 404,
                 Error::Conflict(_) => 409,
                 Error::Corrupt(_) | Error::RolledBack(_) => 422,
-                Error::Storage(_) => 500,
+                Error::Sealed(_) | Error::Storage(_) => 500,
                 Error::Unavailable(_) => 502,
                 Error::Busy(_) => 503,
             },

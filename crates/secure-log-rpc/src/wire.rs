@@ -477,6 +477,8 @@ impl From<&Error> for ErrorData {
             Error::Busy(reason) => Self::Busy { reason: text(reason) },
             Error::Denied(reason) => Self::Denied { reason: text(reason) },
             Error::Invalid(i) => Self::Invalid { field: text(&i.field), reason: text(&i.reason) },
+            // No store seals.
+            Error::Sealed(_) => Self::Storage { reason: error.to_string() },
             Error::Unavailable(reason) => Self::Unavailable { reason: text(reason) },
             Error::Storage(reason) => Self::Storage { reason: text(reason) },
         }

@@ -66,6 +66,54 @@ pub struct Rollback {
     pub reason: String,
 }
 
+/// What stands between a sealed payload and its reader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyProblem {
+    /// The keystore has no key of this name.
+    Lost,
+    /// The keystore has a key of this name, and it is another one.
+    Wrong,
+    /// The domain has another key since, and this data key was not wrapped under it.
+    Rotated,
+    /// The key was destroyed: the data is erased.
+    Destroyed,
+}
+
+impl KeyProblem {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Lost, Self::Wrong, Self::Rotated, Self::Destroyed];
+
+    /// Name on the wire.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Lost => "lost",
+            Self::Wrong => "wrong",
+            Self::Rotated => "rotated",
+            Self::Destroyed => "destroyed",
+        }
+    }
+
+    /// The problem of this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|problem| problem.name() == name)
+    }
+}
+
+/// A payload that is sealed and cannot be opened, or cannot be sealed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SealedPayload {
+    /// Stream.
+    pub stream_id: String,
+    /// Entry; 0 where a new one was to be sealed.
+    pub seqno: u64,
+    /// Name of the key-encryption key.
+    pub key: String,
+    /// What is wrong with it.
+    pub problem: KeyProblem,
+    /// The same in words, and what to do.
+    pub reason: String,
+}
+
 /// Errors, by what the caller must do (`log-error` in `wit/log.wit`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Error {
@@ -83,6 +131,8 @@ pub enum Error {
     Denied(String),
     /// Correct the call.
     Invalid(InvalidArgument),
+    /// Get the key: a payload is sealed and cannot be opened, or cannot be sealed.
+    Sealed(Box<SealedPayload>),
     /// The backend cannot be reached; whether the call took effect is unknown.
     Unavailable(String),
     /// The backend failed.
@@ -151,6 +201,14 @@ impl fmt::Display for Error {
             Self::Busy(s) => write!(f, "busy: {s}"),
             Self::Denied(s) => write!(f, "denied: {s}"),
             Self::Invalid(i) => write!(f, "invalid {}: {}", i.field, i.reason),
+            Self::Sealed(s) if s.seqno == 0 => {
+                write!(f, "stream {:?} cannot be sealed: key {:?}: {}", s.stream_id, s.key, s.reason)
+            }
+            Self::Sealed(s) => write!(
+                f,
+                "entry {} of stream {:?} is sealed: key {:?}: {}",
+                s.seqno, s.stream_id, s.key, s.reason
+            ),
             Self::Unavailable(s) => write!(f, "unavailable: {s}"),
             Self::Storage(s) => write!(f, "storage: {s}"),
         }

@@ -15,6 +15,7 @@
 
 pub mod cbor;
 pub mod cosignature;
+pub mod envelope;
 pub mod error;
 pub mod export;
 pub mod header;

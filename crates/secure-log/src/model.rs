@@ -157,8 +157,58 @@ pub struct StreamInfo {
     pub created: u64,
     /// Number of the `_log` entry that records its deprecation.
     pub deprecated: Option<u64>,
+    /// Whose data it is: the domain that is erased as one.
+    pub erasure_domain: String,
+    /// Milliseconds after an entry's time within which its erasure is refused.
+    pub retention_ms: Option<u64>,
+    /// Number of the `_log` entry that records the erasure of its domain.
+    pub erased: Option<u64>,
     /// Last entry.
     pub head: Option<StreamHead>,
+}
+
+/// How a stream is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamOptions {
+    /// Protection tier.
+    pub tier: Tier,
+    /// What the stream is for.
+    pub description: Option<String>,
+    /// Whose data it is; `None`: the stream's id.
+    pub erasure_domain: Option<String>,
+    /// Milliseconds after an entry's time within which its erasure is refused.
+    pub retention_ms: Option<u64>,
+}
+
+impl StreamOptions {
+    /// A tier, and nothing else.
+    pub fn new(tier: Tier) -> Self {
+        Self { tier, description: None, erasure_domain: None, retention_ms: None }
+    }
+}
+
+/// What an erasure did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Erasure {
+    /// Number of the `_log` entry that records it.
+    pub log_entry: u64,
+    /// Streams concerned.
+    pub streams: u64,
+    /// Entries whose payload is no longer there.
+    pub entries: u64,
+    /// Key-encryption keys that were destroyed, by name.
+    pub keys_destroyed: Vec<String>,
+}
+
+/// An event as it was before it was sealed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Opened {
+    /// What happened.
+    pub event_type: String,
+    /// Who said so.
+    pub producer: String,
+    /// The event itself.
+    pub payload: Vec<u8>,
 }
 
 /// Which entries to return; conditions are joined by "and".
@@ -353,4 +403,85 @@ pub struct EntryProof {
     pub log_path: Vec<Hash>,
     /// The signed checkpoint note.
     pub checkpoint: String,
+}
+
+/// A cosignature that verified.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Witnessed {
+    /// The witness, by its name in the policy.
+    pub name: String,
+    /// When it cosigned, by its own clock: seconds since the Unix epoch.
+    pub time: u64,
+}
+
+/// What became of a request to a witness.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WitnessAnswer {
+    /// Cosigned, verified and stored: how many cosignatures that were not there before.
+    Cosigned(u64),
+    /// The witness cosigned a checkpoint of this smaller size last: prepare again from it.
+    Conflict(u64),
+    /// It refused, with this HTTP status.
+    Refused(u16, crate::witness::Refusal),
+}
+
+/// How far a policy is met.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Publication {
+    /// Number of the newest checkpoint; 0 if there is none.
+    pub newest: u64,
+    /// Witnesses of the policy that cosigned it.
+    pub cosigned: Vec<Witnessed>,
+    /// Witnesses of the policy that did not.
+    pub absent: Vec<String>,
+    /// What it lacks to count as published; `None` if it does.
+    pub lacks: Option<String>,
+    /// Number of the newest checkpoint that counts as published.
+    pub published: Option<u64>,
+}
+
+/// What is stamped by a time-stamping authority.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TimeSubject {
+    /// The note of a checkpoint as the log signed it, without cosignatures.
+    Checkpoint(u64),
+    /// The canonical header of an entry.
+    Entry {
+        /// Stream.
+        stream_id: String,
+        /// Number.
+        seqno: u64,
+    },
+}
+
+/// Whom to believe about time: certificates and revocation lists, DER.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TimeTrust {
+    /// Trust anchors.
+    pub anchors: Vec<Vec<u8>>,
+    /// Certificates that tokens may leave out.
+    pub intermediates: Vec<Vec<u8>>,
+    /// Revocation lists.
+    pub revocation_lists: Vec<Vec<u8>>,
+}
+
+/// A time-stamp token that verified.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TimeStamp {
+    /// Time of the authority, ms since the Unix epoch.
+    pub time_ms: u64,
+    /// How far it may be off, if the authority says.
+    pub accuracy_ms: Option<u64>,
+    /// Time by the log's clock.
+    pub log_time_ms: u64,
+    /// Serial number of the token, big-endian.
+    pub serial: Vec<u8>,
+    /// Policy of the authority, dotted.
+    pub policy: String,
+    /// Subject of the certificate that signed.
+    pub authority: String,
+    /// Hash algorithm of the imprint.
+    pub imprint: String,
+    /// What was not checked, in words.
+    pub unchecked: Vec<String>,
 }

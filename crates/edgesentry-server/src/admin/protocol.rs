@@ -161,6 +161,7 @@ impl From<GateError> for Fault {
                     Error::Busy(_) => "busy",
                     Error::Denied(_) => "denied",
                     Error::Invalid(_) => "invalid",
+                    Error::Sealed(_) => "sealed",
                     Error::Unavailable(_) => "unavailable",
                     Error::Storage(_) => "storage",
                 };

@@ -129,8 +129,17 @@ impl<S: SecureLogStore, E: Environment> NativeSecureLog<S, E> {
             let created = pointer_of(&object.key, &object.value)?;
             match log.record(created)?.1 {
                 Record::StreamCreated { stream_id, tier, description } if stream_id == object.key => {
-                    let info =
-                        StreamInfo { stream_id, tier, description, created, deprecated: None, head: None };
+                    let info = StreamInfo {
+                        erasure_domain: stream_id.clone(),
+                        stream_id,
+                        tier,
+                        description,
+                        created,
+                        deprecated: None,
+                        retention_ms: None,
+                        erased: None,
+                        head: None,
+                    };
                     streams.insert(object.key, info);
                     Ok(())
                 }
@@ -153,6 +162,9 @@ impl<S: SecureLogStore, E: Environment> NativeSecureLog<S, E> {
                     description: None,
                     created: 1,
                     deprecated: None,
+                    erasure_domain: LOG_STREAM.to_owned(),
+                    retention_ms: None,
+                    erased: None,
                     head: Some(head),
                 };
                 streams.insert(LOG_STREAM.to_owned(), info);

@@ -2,11 +2,15 @@
 
 mod append;
 mod checkpoint;
+mod erase;
 mod export;
 mod lists;
+mod seal;
 mod segment;
 mod tiles;
+mod time;
 mod verify;
+mod witness;
 
 pub(crate) use append::pointer;
 pub(crate) use checkpoint::parse_trusted;
@@ -15,6 +19,7 @@ pub use verify::check_append;
 
 use std::collections::HashMap;
 
+use crate::envelope::Envelope;
 use crate::error::{Error, Result};
 use crate::header::{HeaderRef, check_name, check_stream_id, entry_hash, payload_hash};
 use crate::model::*;
@@ -49,6 +54,8 @@ pub struct NativeSecureLog<S, E> {
     /// Appends for which heads are read anew, because others were seen to append as well.
     contended: u32,
     random: RandomPool,
+    /// Whoever holds the keys that payloads are sealed with.
+    envelope: Option<Box<dyn Envelope>>,
 }
 
 /// How often something is compared that others write to meanwhile.
@@ -96,7 +103,14 @@ impl<S: SecureLogStore, E: Environment> NativeSecureLog<S, E> {
             heads: HashMap::new(),
             contended: 0,
             random,
+            envelope: None,
         })
+    }
+
+    /// The same log with a keystore that seals: without one there are no sealed streams.
+    pub fn with_envelope(mut self, envelope: impl Envelope + 'static) -> Self {
+        self.envelope = Some(Box::new(envelope));
+        self
     }
 
     /// Gives the store back.
@@ -244,6 +258,10 @@ impl<S: SecureLogStore, E: Environment> SecureLog for NativeSecureLog<S, E> {
         self.do_create_stream(stream_id, tier, description)
     }
 
+    fn create_stream_with(&mut self, stream_id: &str, options: &StreamOptions) -> Result<()> {
+        self.do_create_stream_with(stream_id, options)
+    }
+
     fn list_streams(&mut self) -> Result<Vec<StreamInfo>> {
         self.steadily(Self::do_list_streams)
     }
@@ -277,6 +295,10 @@ impl<S: SecureLogStore, E: Environment> SecureLog for NativeSecureLog<S, E> {
         let mut payload = row.payload.unwrap_or_default();
         payload.drain(..salt);
         Ok(payload)
+    }
+
+    fn open_entry(&mut self, stream_id: &str, seqno: u64) -> Result<Opened> {
+        self.do_open_entry(stream_id, seqno)
     }
 
     fn head(&mut self, stream_id: &str) -> Result<Option<StreamHead>> {
@@ -330,6 +352,24 @@ impl<S: SecureLogStore, E: Environment> SecureLog for NativeSecureLog<S, E> {
         self.do_build_consistency_proof(stream_id, from_size, to_size)
     }
 
+    fn rotate_key(&mut self, erasure_domain: &str, new_key: &str) -> Result<u64> {
+        self.do_rotate_key(erasure_domain, new_key)
+    }
+
+    fn erase_payloads(
+        &mut self,
+        stream_id: &str,
+        from_seqno: u64,
+        to_seqno: u64,
+        reason: &str,
+    ) -> Result<Erasure> {
+        self.do_erase_payloads(stream_id, from_seqno, to_seqno, reason)
+    }
+
+    fn erase_domain(&mut self, erasure_domain: &str, reason: &str) -> Result<Erasure> {
+        self.do_erase_domain(erasure_domain, reason)
+    }
+
     fn export_page(&mut self, keys: &[String], cursor: Option<&str>) -> Result<ExportPage> {
         self.do_export_page(keys, cursor)
     }
@@ -348,6 +388,15 @@ impl<S: SecureLogStore, E: Environment> SecureLog for NativeSecureLog<S, E> {
         segment_id: u64,
     ) -> Result<Checkpoint> {
         self.do_sign_segment(signer, identity, segment_id)
+    }
+
+    fn sign_segment_with(
+        &mut self,
+        signer: &mut dyn CheckpointSigner,
+        identities: &[String],
+        segment_id: u64,
+    ) -> Result<Checkpoint> {
+        self.do_sign_segment_with(signer, identities, segment_id)
     }
 
     fn latest_checkpoint(&mut self) -> Result<Option<Checkpoint>> {
@@ -370,7 +419,60 @@ impl<S: SecureLogStore, E: Environment> SecureLog for NativeSecureLog<S, E> {
         self.do_build_entry_proof(stream_id, seqno)
     }
 
+    fn build_proof_file(&mut self, stream_id: &str, seqno: u64, policy: Option<&[u8]>) -> Result<String> {
+        self.do_build_proof_file(stream_id, seqno, policy)
+    }
+
     fn check_against(&mut self, note: &str) -> Result<()> {
         self.do_check_against(note)
+    }
+
+    fn witness_request(&mut self, checkpoint: u64, old_size: u64) -> Result<Vec<u8>> {
+        self.do_witness_request(checkpoint, old_size)
+    }
+
+    fn accept_witness(
+        &mut self,
+        checkpoint: u64,
+        request: &[u8],
+        keys: &[String],
+        status: u16,
+        body: &[u8],
+    ) -> Result<WitnessAnswer> {
+        self.do_accept_witness(checkpoint, request, keys, status, body)
+    }
+
+    fn cosigned_size(&mut self, keys: &[String]) -> Result<u64> {
+        self.do_cosigned_size(keys)
+    }
+
+    fn cosigned_note(&mut self, checkpoint: u64) -> Result<String> {
+        self.do_cosigned_note(checkpoint)
+    }
+
+    fn publication(&mut self, policy: &[u8]) -> Result<Publication> {
+        self.do_publication(policy)
+    }
+
+    fn time_request(&mut self, subject: &TimeSubject, policy: Option<&str>) -> Result<Vec<u8>> {
+        self.do_time_request(subject, policy)
+    }
+
+    fn accept_time(
+        &mut self,
+        subject: &TimeSubject,
+        request: &[u8],
+        body: &[u8],
+        trust: &TimeTrust,
+    ) -> Result<TimeStamp> {
+        self.do_accept_time(subject, request, body, trust)
+    }
+
+    fn time_tokens(&mut self, subject: &TimeSubject) -> Result<Vec<Vec<u8>>> {
+        self.do_time_tokens(subject)
+    }
+
+    fn verify_time(&mut self, subject: &TimeSubject, token: &[u8], trust: &TimeTrust) -> Result<TimeStamp> {
+        self.do_verify_time(subject, token, trust)
     }
 }
