@@ -1,14 +1,10 @@
 //! The gate in a component, from the host's side.
 
-#![allow(clippy::unwrap_used, reason = "a test that fails here has found something")]
-
-mod common;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use common::{artifact, guest, site};
+use crate::common::{artifact, guest, site};
 use ed25519_dalek::SigningKey;
 use edgesentry_audit::gate::{self, LogGate, Outcome, Registration, Submission, UpdateOutcome, Verdict};
 use edgesentry_audit::identity::{key_id, sign_payload_hash};

@@ -1,15 +1,11 @@
 //! Answers that get lost between an endpoint and the remote stack: what was appended is there once.
 
-#![allow(clippy::unwrap_used, reason = "a test that fails here has found something")]
-
-mod common;
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use common::http::{Manners, Message, exchange};
-use common::remote::{Far, event, said};
+use crate::common::http::{Manners, Message, exchange};
+use crate::common::remote::{Far, event, said};
 use secure_log_verify::failure::Failure;
 use secure_log_verify::host::Hosted;
 use secure_log_verify::host::types::{AppendResult, Event, Page, QueryFilter};

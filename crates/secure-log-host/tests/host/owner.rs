@@ -1,14 +1,10 @@
 //! An owner over a stack without a gate: its queue, its instance, its end.
 
-#![allow(clippy::unwrap_used, reason = "a test that fails here has found something")]
-
-mod common;
-
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
-use common::{artifact, guest, site};
+use crate::common::{artifact, guest, site};
 use secure_log_host::owner::OwnerEvents;
 use secure_log_host::types::{Event, Severity};
 use secure_log_host::{

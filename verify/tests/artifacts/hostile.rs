@@ -1,9 +1,5 @@
 //! A client of the remote stack and servers that mean it no good: typed errors in bounded time, and no harm done.
 
-#![allow(clippy::unwrap_used, reason = "a test that fails here has found something")]
-
-mod common;
-
 use std::fmt::Debug;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -11,8 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use common::http::{Fake, Manners, Reserved, answer, eventually, exchange, forwards, says};
-use common::remote::{Far, TOKEN, instance, instance_at, said};
+use crate::common::http::{Fake, Manners, Reserved, answer, eventually, exchange, forwards, says};
+use crate::common::remote::{Far, TOKEN, instance, instance_at, said};
 use secure_log_verify::failure::{self, Failure};
 use secure_log_verify::host::Hosted;
 use secure_log_verify::host::types::Severity;
@@ -23,7 +19,7 @@ const TIMEOUT: u32 = 1000;
 const SLACK: Duration = Duration::from_secs(8);
 
 fn manners(
-    act: impl Fn(&mut common::http::Caller) -> std::io::Result<()> + Send + Sync + 'static,
+    act: impl Fn(&mut crate::common::http::Caller) -> std::io::Result<()> + Send + Sync + 'static,
 ) -> Manners {
     Arc::new(act)
 }
@@ -691,7 +687,7 @@ fn settings_that_make_no_sense_are_invalid() {
             let failure = failed(name, || log.open("remote"));
             let text = said(&failure);
             assert_eq!(failure.kind(), "invalid", "{env:?}: {text}");
-            assert_eq!(common::remote::invalid_field(&failure), Some("transport"), "{env:?}: {text}");
+            assert_eq!(crate::common::remote::invalid_field(&failure), Some("transport"), "{env:?}: {text}");
             assert!(text.contains(name), "{env:?}: {text}");
         }
     }

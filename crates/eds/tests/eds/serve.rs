@@ -1,15 +1,12 @@
 //! Servers as real processes: records over HTTP, the operator's calls meanwhile, kill -9 and restart.
 
-#![allow(clippy::unwrap_used, reason = "a test that fails here has found something")]
 #![cfg(unix)]
-
-mod support;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::support::{PRIVATE, PUBLIC, Place, Server};
 use serde_json::Value;
-use support::{PRIVATE, PUBLIC, Place, Server};
 
 const PORT: [&str; 4] = ["--addr", "127.0.0.1:0", "--store", "audit.db"];
 
@@ -237,7 +234,12 @@ fn a_server_that_is_killed_under_load_lost_nothing_and_goes_on() {
                         };
                         let body =
                             serde_json::json!({"record": record, "raw_payload_hex": hex::encode(payload)});
-                        match support::request(addr, "POST", "/api/v1/ingest", body.to_string().as_bytes()) {
+                        match crate::support::request(
+                            addr,
+                            "POST",
+                            "/api/v1/ingest",
+                            body.to_string().as_bytes(),
+                        ) {
                             // Stored before the kill, and not acknowledged: it is recognised.
                             Ok((202, _)) => _ = count.fetch_add(1, Ordering::SeqCst),
                             Ok((422, body)) if body.contains("duplicate") => {

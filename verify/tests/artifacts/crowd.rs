@@ -1,9 +1,5 @@
 //! Many writers at one endpoint under stock `wasmtime serve`.
 
-#![allow(clippy::unwrap_used, reason = "a test that fails here has found something")]
-
-mod common;
-
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -17,7 +13,7 @@ fn crowd(url: &str, settings: &Settings, shared: bool) -> Crowd {
         url: url.to_owned(),
         token: settings.token.clone(),
         writers: 16,
-        appends: common::number("SECURE_LOG_CROWD_APPENDS", 200) as usize,
+        appends: crate::common::number("SECURE_LOG_CROWD_APPENDS", 200) as usize,
         shared,
         name: if shared { "shared" } else { "own" }.into(),
         patience: Duration::ZERO,
@@ -27,7 +23,7 @@ fn crowd(url: &str, settings: &Settings, shared: bool) -> Crowd {
 
 fn sixteen_writers(form: Form) {
     let dir = tempfile::tempdir().unwrap();
-    let settings = Settings::new(common::dist(ARTIFACT), dir.path(), "audit.db").unwrap();
+    let settings = Settings::new(crate::common::dist(ARTIFACT), dir.path(), "audit.db").unwrap();
     let serve = Serve::start(&settings, form).unwrap();
     for shared in [false, true] {
         let crowd = crowd(serve.url(), &settings, shared);
@@ -58,9 +54,9 @@ fn sixteen_writers_lose_nothing_with_one_instance_that_keeps_the_store_open() {
 
 #[test]
 fn a_killed_endpoint_starts_again_by_itself_and_has_lost_nothing() {
-    let rounds = common::number("SECURE_LOG_KILL_ROUNDS", 30);
+    let rounds = crate::common::number("SECURE_LOG_KILL_ROUNDS", 30);
     let dir = tempfile::tempdir().unwrap();
-    let mut settings = Settings::new(common::dist(ARTIFACT), dir.path(), "audit.db").unwrap();
+    let mut settings = Settings::new(crate::common::dist(ARTIFACT), dir.path(), "audit.db").unwrap();
     // What the dead one held runs out sooner than after the usual three seconds.
     settings.config.push_str("?lease-ms=400");
     let mut serve = Serve::start(&settings, Form::Stock).unwrap();

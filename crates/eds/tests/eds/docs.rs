@@ -1,14 +1,10 @@
 //! `docs/cli.md` is what the program says. `EDS_BLESS=1` writes it.
 
-#![allow(clippy::unwrap_used, reason = "a test that fails here has found something")]
-
-mod support;
-
 use std::path::Path;
 
 #[test]
 fn the_reference_is_that_of_the_program() {
-    let said = support::Place::new().ok(&["docs"]);
+    let said = crate::support::Place::new().ok(&["docs"]);
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/cli.md");
     if std::env::var_os("EDS_BLESS").is_some_and(|v| v == "1") {
         std::fs::write(&file, &said).unwrap();
@@ -19,7 +15,7 @@ fn the_reference_is_that_of_the_program() {
 
 #[test]
 fn shells_get_completions() {
-    let place = support::Place::new();
+    let place = crate::support::Place::new();
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let script = place.ok(&["completions", shell]);
         assert!(script.contains("verify-chain"), "{shell}");
@@ -28,7 +24,7 @@ fn shells_get_completions() {
 
 #[test]
 fn help_and_version_need_nothing() {
-    let place = support::Place::new();
+    let place = crate::support::Place::new();
     assert!(place.ok(&["--version"]).starts_with("eds "));
     assert!(place.ok(&["audit", "devices", "add", "--help"]).contains("Examples:"));
     assert_eq!(place.run(&["audit", "no-such-command"]).code, Some(2));

@@ -3,10 +3,6 @@
 //! A line that begins with `$ ` is a command, `> ` goes on with it, and `? N` is its exit code where that is not 0. What
 //! follows is what it writes, stdout and stderr. `[..]` stands for anything. `SNAPSHOTS=overwrite` writes what came out.
 
-#![allow(clippy::unwrap_used, reason = "a test that fails here has found something")]
-
-mod support;
-
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -14,8 +10,8 @@ use snapbox::Data;
 
 /// Runs a script and gives it back with what really came out.
 fn run(script: &str) -> String {
-    let place = support::Place::new();
-    let bin = support::program();
+    let place = crate::support::Place::new();
+    let bin = crate::support::program();
     let path = std::env::join_paths(
         std::iter::once(bin.parent().unwrap().to_owned())
             .chain(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())),

@@ -1,17 +1,12 @@
 //! `eds keys` on tokens, and logs that are signed with them: Debian's SoftHSM2 as a vendor's library, OpenSC's tools and
 //! OpenSSL as those who look at the same token.
 
-#![allow(clippy::unwrap_used, reason = "a test that fails here has found something")]
 #![cfg(unix)]
-
-#[path = "support/hsm.rs"]
-mod hsm;
-mod support;
 
 use std::fs;
 use std::process::Command;
 
-use hsm::{Hsm, PIN, URI, stdout};
+use crate::hsm::{Hsm, PIN, URI, stdout};
 use serde_json::Value;
 
 const ALGORITHMS: [&str; 3] = ["ed25519", "ecdsa-p256", "rsa-pss-sha256"];

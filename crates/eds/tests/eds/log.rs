@@ -1,14 +1,10 @@
 //! `eds log` on the stacks that the program carries.
 
-#![allow(clippy::unwrap_used, reason = "a test that fails here has found something")]
-
-mod support;
-
 use std::io::Write as _;
 use std::process::Stdio;
 
+use crate::support::{Place, Ran};
 use serde_json::Value;
-use support::{Place, Ran};
 
 /// A log with a few entries, sealed and signed: its verifier key.
 fn filled(place: &Place, stack: &[&str]) -> String {
@@ -180,7 +176,7 @@ fn a_changed_store_does_not_verify() {
     let place = Place::new();
     let stack = ["--stack", "file", "--store", "audit.jsonl"];
     let key = filled(&place, &stack);
-    let payloads: Vec<_> = support::files_below(&place.path(""))
+    let payloads: Vec<_> = crate::support::files_below(&place.path(""))
         .into_iter()
         .filter(|path| std::fs::read(path).unwrap().windows(13).any(|w| w == b"door 3 opened"))
         .collect();
@@ -240,8 +236,10 @@ fn a_reader_that_goes_away_is_no_error() {
     let place = Place::new();
     std::fs::write(place.path("lines.txt"), "line\n".repeat(2_000)).unwrap();
     place.ok(&["log", "append", "s", "--lines", "lines.txt"]);
-    let script =
-        format!("{} log query --payloads | head -n 1; exit ${{PIPESTATUS:-0}}", support::program().display());
+    let script = format!(
+        "{} log query --payloads | head -n 1; exit ${{PIPESTATUS:-0}}",
+        crate::support::program().display()
+    );
     let ran =
         std::process::Command::new("sh").args(["-c", &script]).current_dir(place.path("")).output().unwrap();
     assert_eq!(ran.stderr, b"", "{}", String::from_utf8_lossy(&ran.stderr));

@@ -1,14 +1,9 @@
 //! The command on artifacts that sign with a token, as users know it.
 
-#![allow(clippy::unwrap_used, reason = "a test that fails here has found something")]
-
-#[path = "common/token.rs"]
-mod token;
-
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use token::{Kind, NATIVE, PIN, SOFTHSM, dist, kinds, native};
+use crate::token::{Kind, NATIVE, PIN, SOFTHSM, dist, kinds, native};
 
 const HOST: &str = "secure-log-sqlite-pkcs11-host.wasm";
 

@@ -1,11 +1,7 @@
 //! Stored bytes that somebody changed are found through the composed component, and the entry
 //! is named; bytes that nobody changed are not complained about.
 
-#![allow(clippy::unwrap_used, reason = "a test that fails here has found something")]
-
-mod common;
-
-use common::{STACKS, Stack};
+use crate::common::{STACKS, Stack};
 use secure_log_verify::forgery::{self, Site};
 
 #[test]

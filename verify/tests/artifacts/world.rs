@@ -1,9 +1,5 @@
 //! The artifacts export what their world says, and nothing else.
 
-#![allow(clippy::unwrap_used, reason = "a test that fails here has found something")]
-
-mod common;
-
 use std::path::Path;
 
 /// The exports of a world in wit/worlds.wit.
@@ -31,7 +27,7 @@ fn artifacts_export_exactly_their_world() {
         ("secure-log-remote.wasm", "composed-remote"),
         ("secure-log-remote-host.wasm", "composed-remote-host"),
     ] {
-        let exports = common::launcher(artifact, false).artifact.exports();
+        let exports = crate::common::launcher(artifact, false).artifact.exports();
         assert_eq!(exports, exports_of(world), "{artifact}");
         assert!(exports.len() >= 3);
     }

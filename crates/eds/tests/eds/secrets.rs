@@ -1,10 +1,6 @@
 //! Private keys and payloads appear in nothing that a command says or logs.
 
-#![allow(clippy::unwrap_used, reason = "a test that fails here has found something")]
-
-mod support;
-
-use support::{PUBLIC, Place};
+use crate::support::{PUBLIC, Place};
 
 /// A key that occurs nowhere else, and a payload that does not.
 const KEY: &str = "5ec2e75ec2e75ec2e75ec2e75ec2e75ec2e75ec2e75ec2e75ec2e75ec2e7abcd";

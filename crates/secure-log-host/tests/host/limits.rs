@@ -1,12 +1,8 @@
 //! What an instance may use, and what happens when it wants more.
 
-#![allow(clippy::unwrap_used, reason = "a test that fails here has found something")]
-
-mod common;
-
 use std::time::{Duration, Instant};
 
-use common::{artifact, guest, site};
+use crate::common::{artifact, guest, site};
 use secure_log_host::types::{Event, Severity};
 use secure_log_host::{Failure, Guest};
 

@@ -1,16 +1,11 @@
 //! Tokens that are components: `--token-dir` and `--token-graph`.
 
-#![allow(clippy::unwrap_used, reason = "a test that fails here has found something")]
 #![cfg(unix)]
-
-#[path = "support/hsm.rs"]
-mod hsm;
-mod support;
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use hsm::{Hsm, PIN};
+use crate::hsm::{Hsm, PIN};
 
 /// A component of dist/, if it is built.
 fn dist(name: &str) -> Option<PathBuf> {

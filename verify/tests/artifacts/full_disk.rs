@@ -1,12 +1,8 @@
 //! A full disk gives a `storage` error and loses nothing; with space again, the log goes on.
 
-#![allow(clippy::unwrap_used, reason = "a test that fails here has found something")]
-
-mod common;
-
 use std::process::Command;
 
-use common::{STACKS, launcher};
+use crate::common::{STACKS, launcher};
 use secure_log_verify::host::types::Severity;
 use secure_log_verify::store_path::StorePath;
 
@@ -18,7 +14,7 @@ const MOUNT: &str = "SECURE_LOG_TEST_MOUNT";
 fn full_disk() {
     let dir = tempfile::tempdir().unwrap();
     let script = format!(
-        "mount -t tmpfs -o size=6m tmpfs '{0}' && {MOUNT}='{0}' exec \"$0\" --exact --ignored --nocapture on_a_small_disk",
+        "mount -t tmpfs -o size=6m tmpfs '{0}' && {MOUNT}='{0}' exec \"$0\" --exact --ignored --nocapture full_disk::on_a_small_disk",
         dir.path().display()
     );
     let mut command = Command::new("unshare");
@@ -68,7 +64,7 @@ fn on_a_small_disk() {
         for (n, ack) in acks.iter().enumerate() {
             assert_eq!(log.read("s", n as u64 + 1).unwrap().entry_hash, ack.entry_hash, "{artifact}");
         }
-        common::verify_all(&mut log);
+        crate::common::verify_all(&mut log);
         log.finish().unwrap();
 
         // Opened while the disk is full: either it opens, or it says why not, and later it does.
@@ -79,7 +75,7 @@ fn on_a_small_disk() {
             Err(error) => assert_eq!(error.kind(), "storage", "{artifact}: {error}"),
         }
         std::fs::remove_file(&filler).unwrap();
-        common::verify_all(&mut launcher.open(&store).unwrap());
+        crate::common::verify_all(&mut launcher.open(&store).unwrap());
         for entry in std::fs::read_dir(&mount).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) }.unwrap();

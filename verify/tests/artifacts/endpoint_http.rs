@@ -1,16 +1,12 @@
 //! The endpoint under stock `wasmtime serve`, and requests that no decent client sends.
 
-#![allow(clippy::unwrap_used, reason = "a test that fails here has found something")]
-
-mod common;
-
 use std::io::{self, Read, Write};
 use std::path::Path;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
-use common::http::{Fake, Message, connect, exchange, read_message};
-use common::remote::{TOKEN, event, instance_at};
+use crate::common::http::{Fake, Message, connect, exchange, read_message};
+use crate::common::remote::{TOKEN, event, instance_at};
 use secure_log::store::OpenStore;
 use secure_log::{NativeSecureLog, SecureLog};
 use secure_log_rpc::limits::{MAX_REQUEST, MAX_ROWS};
@@ -31,7 +27,7 @@ struct Running {
 }
 
 fn settings(dir: &Path) -> Settings {
-    let mut settings = Settings::new(common::dist(ARTIFACT), dir, "audit.db").unwrap();
+    let mut settings = Settings::new(crate::common::dist(ARTIFACT), dir, "audit.db").unwrap();
     settings.token = Some(TOKEN.into());
     settings
 }

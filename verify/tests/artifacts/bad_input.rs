@@ -1,11 +1,7 @@
 //! Bad input gives a typed error that says what and where, writes nothing and traps nothing,
 //! with 256 MiB of guest memory.
 
-#![allow(clippy::unwrap_used, reason = "a test that fails here has found something")]
-
-mod common;
-
-use common::{STACKS, Stack};
+use crate::common::{STACKS, Stack};
 use secure_log_verify::host::types::{Event, Severity};
 use secure_log_verify::launch::Session;
 use secure_log_verify::refusals::{
@@ -70,7 +66,7 @@ fn every_refusal_is_typed_and_writes_nothing() {
             .collect();
         assert!(wrong.is_empty(), "{}:\n{}", names.0, wrong.join("\n"));
         assert_eq!(heads(&mut log), before);
-        common::verify_all(&mut log);
+        crate::common::verify_all(&mut log);
         log.finish().unwrap();
         let mut again = stack.open();
         assert_eq!(heads(&mut again), before);
@@ -92,11 +88,11 @@ fn what_is_just_within_its_limit_is_accepted() {
         for name in refusals::odd_but_good_names("odd") {
             log.append(&name, "t", Severity::Notice, "p", name.as_bytes()).unwrap();
         }
-        common::verify_all(&mut log);
+        crate::common::verify_all(&mut log);
         log.close_segments().unwrap();
         assert!(log.memory_bytes() <= MEMORY);
         log.finish().unwrap();
-        common::verify_all(&mut stack.open());
+        crate::common::verify_all(&mut stack.open());
     }
 }
 

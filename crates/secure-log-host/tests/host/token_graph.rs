@@ -1,13 +1,9 @@
 //! The token component of an artifact, run alone to provision it, and then in its graph.
 
-#![allow(clippy::unwrap_used, reason = "a test that fails here has found something")]
-
-mod common;
-
 use std::path::Path;
 use std::sync::Arc;
 
-use common::{dist, guest, site};
+use crate::common::{dist, guest, site};
 use secure_log::signature::Verifier;
 use secure_log::signer::CheckpointSigner as _;
 use secure_log_host::token::{GraphToken, Pins, Throwaway, ThrowawayError, TokenArtifact, provision};

@@ -1,12 +1,8 @@
 //! The portable and the wide build are the same component.
 
-#![allow(clippy::unwrap_used, reason = "a test that fails here has found something")]
-
-mod common;
-
 use std::time::Duration;
 
-use common::{artifact, dist, guest};
+use crate::common::{artifact, dist, guest};
 use secure_log_host::types::{Event, Severity};
 use secure_log_host::{Artifact, Fixed, Guest, Site, StorePath};
 

@@ -1,9 +1,5 @@
 //! Device records over HTTP, under stock `wasmtime serve`: what is answered, what is stored, and what survives a kill.
 
-#![allow(clippy::unwrap_used, reason = "a test that fails here has found something")]
-
-mod common;
-
 use std::collections::BTreeMap;
 use std::io::{BufReader, ErrorKind, Write};
 use std::net::TcpStream;
@@ -12,8 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use common::http::{Message, PATIENCE, address, exchange, read_message};
-use common::{dist, launcher, number, verify_all};
+use crate::common::http::{Message, PATIENCE, address, exchange, read_message};
+use crate::common::{dist, launcher, number, verify_all};
 use ed25519_dalek::SigningKey;
 use edgesentry_audit::gate::{Outcome, Registered, Registration, Submission};
 use edgesentry_audit::{AuditRecord, IngestError, build_signed_record, build_signed_record_v1, key_id};

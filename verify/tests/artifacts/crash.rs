@@ -1,13 +1,9 @@
 //! Killed, stopped and competing writers: nothing acknowledged is lost, nothing is doubled.
 
-#![allow(clippy::unwrap_used, reason = "a test that fails here has found something")]
-
-mod common;
-
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use common::{STACKS, Stack, number};
+use crate::common::{STACKS, Stack, number};
 use rustix::process::{Pid, Signal, kill_process};
 use secure_log_verify::host::types::Severity;
 use secure_log_verify::kill;
@@ -27,7 +23,7 @@ fn all_there(stack: &Stack, acks: &[Ack]) {
         let entry = log.read(&ack.stream, ack.seqno).unwrap_or_else(|e| panic!("{ack:?} is gone: {e}"));
         assert_eq!(hex(&entry.entry_hash), ack.hash, "{ack:?}");
     }
-    common::verify_all(&mut log);
+    crate::common::verify_all(&mut log);
     log.finish().unwrap();
 }
 
@@ -165,7 +161,7 @@ fn copies_made_while_others_write_verify() {
                 log.append("main", "t", Severity::Notice, "p", b"after the copy").unwrap();
                 log.finish().unwrap();
                 let mut other = stack.launcher.open(&copy).unwrap();
-                common::verify_all(&mut other);
+                crate::common::verify_all(&mut other);
                 assert_eq!(other.head("main").unwrap().unwrap().seqno, 2 * n + 1);
             }
             load.join().unwrap()

@@ -1,19 +1,14 @@
 //! PINs: where they come from, that a wrong one is tried once, and that a server finds out before it listens.
 
-#![allow(clippy::unwrap_used, reason = "a test that fails here has found something")]
 #![cfg(unix)]
-
-#[path = "support/hsm.rs"]
-mod hsm;
-mod support;
 
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use hsm::{Hsm, PIN, SO_PIN, URI, module, spy};
-use support::PUBLIC;
+use crate::hsm::{Hsm, PIN, SO_PIN, URI, module, spy};
+use crate::support::PUBLIC;
 
 /// How often the token was asked for this, and forgets it.
 fn calls(hsm: &Hsm, function: &str) -> usize {
@@ -133,7 +128,7 @@ fn server_signs_with_a_token() {
             "--object-ref",
             "r",
             "--private-key-hex",
-            support::PRIVATE,
+            crate::support::PRIVATE,
             "--out",
             &out,
         ];
@@ -211,7 +206,7 @@ fn without_a_terminal_nobody_is_asked() {
 /// Whether the terminal shows nothing of what is typed.
 fn shows_nothing(hsm: &Hsm) -> bool {
     let tty = fs::read_to_string(hsm.place.path("tty")).unwrap();
-    let state = hsm::stdout(Command::new("stty").args(["-a", "-F", tty.trim()]));
+    let state = crate::hsm::stdout(Command::new("stty").args(["-a", "-F", tty.trim()]));
     state.contains(" -echo ")
 }
 

@@ -1,17 +1,14 @@
 //! `serve-tls` and `serve-mqtt` as real processes, with other people's clients: curl and mosquitto.
 
-#![allow(clippy::unwrap_used, reason = "a test that fails here has found something")]
 #![cfg(unix)]
-
-mod support;
 
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::support::{PRIVATE, PUBLIC, Place};
 use serde_json::Value;
-use support::{PRIVATE, PUBLIC, Place};
 
 /// Whether a program is here; tests that need it say so and end where it is not.
 fn has(program: &str) -> bool {

@@ -1,14 +1,11 @@
 //! `eds keys`, and that nobody else can read what it writes.
 
-#![allow(clippy::unwrap_used, reason = "a test that fails here has found something")]
 #![cfg(unix)]
-
-mod support;
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 
-use support::Place;
+use crate::support::Place;
 
 fn mode(path: &std::path::Path) -> u32 {
     std::fs::metadata(path).unwrap().permissions().mode() & 0o777

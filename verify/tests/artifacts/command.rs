@@ -1,14 +1,10 @@
 //! The command as users know it.
 
-#![allow(clippy::unwrap_used, reason = "a test that fails here has found something")]
-
-mod common;
-
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use common::{STACKS, dist};
+use crate::common::{STACKS, dist};
 use serde_json::Value;
 
 fn harness(dir: &Path) -> Command {
@@ -87,7 +83,7 @@ fn lines_of_a_file_and_of_standard_input_end_up_in_the_log_and_nothing_else_does
         child.stdin.take().unwrap().write_all(b"one\ntwo\n").unwrap();
         assert!(child.wait().unwrap().success());
 
-        let launcher = common::launcher(artifact, true);
+        let launcher = crate::common::launcher(artifact, true);
         let path = secure_log_verify::store_path::StorePath::file(&dir.path().join(store)).unwrap();
         let mut log = launcher.open(&path).unwrap();
         let streams: Vec<String> = log.list_streams().unwrap().into_iter().map(|s| s.stream_id).collect();

@@ -1,0 +1,19 @@
+//! The program as its users run it.
+
+#![allow(clippy::unwrap_used, reason = "a test that fails here has found something")]
+
+mod docs;
+#[cfg(unix)]
+#[path = "../support/hsm.rs"]
+mod hsm;
+mod keys;
+mod log;
+mod scripts;
+mod secrets;
+mod serve;
+#[path = "../support/mod.rs"]
+mod support;
+mod token_dir;
+mod token_pins;
+mod tokens;
+mod transports;
