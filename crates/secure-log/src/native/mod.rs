@@ -55,7 +55,7 @@ pub struct NativeSecureLog<S, E> {
     contended: u32,
     random: RandomPool,
     /// Whoever holds the keys that payloads are sealed with.
-    envelope: Option<Box<dyn Envelope>>,
+    envelope: Option<Box<dyn Envelope + Send>>,
 }
 
 /// How often something is compared that others write to meanwhile.
@@ -108,7 +108,7 @@ impl<S: SecureLogStore, E: Environment> NativeSecureLog<S, E> {
     }
 
     /// The same log with a keystore that seals: without one there are no sealed streams.
-    pub fn with_envelope(mut self, envelope: impl Envelope + 'static) -> Self {
+    pub fn with_envelope(mut self, envelope: impl Envelope + Send + 'static) -> Self {
         self.envelope = Some(Box::new(envelope));
         self
     }
