@@ -1,9 +1,11 @@
 //! The import seen as Rust traits.
 
 use secure_log_pkcs11::token as t;
-use secure_log_pkcs11::token::{Key, Result, Session, Signer, Slot, Tokens};
+use secure_log_pkcs11::token::{
+    Key, Result, Session, Signer, Slot, Tokens, Wrapping, WrappingKey, Zeroizing,
+};
 
-use crate::token_import::pkcs11::token::tokens as wit;
+use crate::token_import::pkcs11::token::{tokens as wit, wrapping};
 
 /// The tokens that are plugged into the component, or its host's.
 #[derive(Debug)]
@@ -92,5 +94,35 @@ impl Signer for wit::Signer {
 
     fn finish(self) -> Result<Vec<u8>> {
         Ok(Self::finish(self)?)
+    }
+}
+
+impl Wrapping for ImportedTokens {
+    type WrappingKey = wrapping::WrappingKey;
+
+    fn find_wrapping_keys(&self, on: &wit::Session, query: &t::KeyQuery) -> Result<Vec<Self::WrappingKey>> {
+        Ok(wrapping::find_wrapping_keys(on, &query.into())?)
+    }
+}
+
+impl WrappingKey for wrapping::WrappingKey {
+    fn label(&self) -> Result<String> {
+        Ok(Self::label(self)?)
+    }
+
+    fn id(&self) -> Result<Vec<u8>> {
+        Ok(Self::id(self)?)
+    }
+
+    fn wrap(&self, key: &[u8], context: &[u8]) -> Result<Vec<u8>> {
+        Ok(Self::wrap(self, key, context)?)
+    }
+
+    fn unwrap(&self, wrapped: &[u8], context: &[u8]) -> Result<Zeroizing<Vec<u8>>> {
+        Ok(Zeroizing::new(Self::unwrap(self, wrapped, context)?))
+    }
+
+    fn destroy(&self) -> Result<()> {
+        Ok(Self::destroy(self)?)
     }
 }

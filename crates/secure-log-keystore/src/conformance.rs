@@ -18,6 +18,8 @@
 //! # }
 //! ```
 
+pub mod envelope;
+
 use secure_log::signature::Verifier;
 use secure_log::signer::{Algorithm, CheckpointSigner, KeyError, PublicKey};
 

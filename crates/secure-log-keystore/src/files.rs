@@ -12,6 +12,9 @@ use crate::config::{DIR_VARIABLE, Notice};
 /// The largest RSA key that is accepted takes about 6.4 kB.
 const MAX_FILE: usize = 64 << 10;
 
+/// Beginning of the names of files that are being made: `%n` begins no label's file name.
+const NEW: &str = "%new-";
+
 /// Maps an error on `path` to what the caller must do.
 fn io(what: &str, path: &Path, error: &std::io::Error) -> KeyError {
     let text = format!("cannot {what} {}: {error}", path.display());
@@ -86,8 +89,7 @@ fn warn_if_open_to_others(_: &Path, _: &fs::Metadata, _: &mut Notice) {}
 /// Writes a file that nobody has written yet, with mode 0600 where there are modes. It appears
 /// whole or not at all, and is on disk when this returns. `false`: it exists already.
 pub(crate) fn create(path: &Path, unique: u64, bytes: &[u8]) -> Result<bool, KeyError> {
-    // `%n` begins no label's file name.
-    let new = path.with_file_name(format!("%new-{unique:016x}"));
+    let new = path.with_file_name(format!("{NEW}{unique:016x}"));
     let written = write_new(&new, bytes).and_then(|()| publish(&new, path));
     // An error here leaves a key that nobody uses, under a name that says so.
     let _ = fs::remove_file(&new);
@@ -100,6 +102,44 @@ pub(crate) fn create(path: &Path, unique: u64, bytes: &[u8]) -> Result<bool, Key
         sync_directory(directory)?;
     }
     Ok(true)
+}
+
+/// Overwrites a key file with zeros and removes it, and every copy of it that a crash left in the making. Done when this
+/// returns; a crash in between leaves the key or a file of zeros, which can be destroyed again. `false`: there is no such file.
+pub(crate) fn destroy(path: &Path) -> Result<bool, KeyError> {
+    match fs::symlink_metadata(path) {
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(false),
+        Err(e) => return Err(io("look at", path, &e)),
+        // The link would go and the key stay.
+        Ok(metadata) if !metadata.is_file() => {
+            return Err(KeyError::Invalid(format!("{}: not a regular file", path.display())));
+        }
+        Ok(_) => {}
+    }
+    let Some(key) = read(path, &mut (Box::new(|_: &str| {}) as Notice))? else { return Ok(false) };
+    let directory = path.parent().unwrap_or(Path::new("."));
+    for entry in fs::read_dir(directory).map_err(|e| io("list", directory, &e))? {
+        let entry = entry.map_err(|e| io("list", directory, &e))?;
+        let of_ours = entry.file_name().to_str().is_some_and(|name| name.starts_with(NEW));
+        // One that is gone by now is somebody's new key that has its name.
+        if of_ours && fs::read(entry.path()).map(Zeroizing::new).is_ok_and(|copy| *copy == *key) {
+            wipe(&entry.path())?;
+        }
+    }
+    wipe(path)?;
+    sync_directory(directory)?;
+    Ok(true)
+}
+
+fn wipe(path: &Path) -> Result<(), KeyError> {
+    let overwrite = || {
+        let mut file = OpenOptions::new().write(true).open(path)?;
+        let length = usize::try_from(file.metadata()?.len()).unwrap_or(MAX_FILE).min(MAX_FILE);
+        file.write_all(&vec![0; length])?;
+        file.sync_all()
+    };
+    overwrite().map_err(|e| io("overwrite", path, &e))?;
+    fs::remove_file(path).map_err(|e| io("remove", path, &e))
 }
 
 struct Failure(PathBuf, std::io::Error);

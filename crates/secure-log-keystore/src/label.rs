@@ -22,15 +22,40 @@ pub(crate) fn check_label(label: &str) -> Result<(), KeyError> {
 /// digits; `.pem` follows. So no label can leave the directory, and two labels never share a
 /// file (unless the file system ignores case).
 pub fn key_file_name(label: &str) -> Result<String, KeyError> {
+    file_name(label, ".pem")
+}
+
+/// Name of the file that holds the key-encryption key `label`: as [`key_file_name`], with `.kek` in the place of `.pem`.
+pub fn kek_file_name(label: &str) -> Result<String, KeyError> {
+    file_name(label, ".kek")
+}
+
+/// The label of the key in a file of this name, which [`key_file_name`] or [`kek_file_name`] gave; `None` for other files.
+pub fn key_label(file: &str) -> Option<String> {
+    let (escaped, ending) = file.split_at_checked(file.len().checked_sub(4)?)?;
+    let mut bytes = Vec::new();
+    let mut rest = escaped.bytes();
+    while let Some(byte) = rest.next() {
+        bytes.push(match byte {
+            b'%' => u8::from_str_radix(std::str::from_utf8(&[rest.next()?, rest.next()?]).ok()?, 16).ok()?,
+            other => other,
+        });
+    }
+    let label = String::from_utf8(bytes).ok()?;
+    let ours = matches!(ending, ".pem" | ".kek") && file_name(&label, ending).as_deref() == Ok(file);
+    ours.then_some(label)
+}
+
+fn file_name(label: &str, ending: &str) -> Result<String, KeyError> {
     check_label(label)?;
-    let mut name = String::with_capacity(label.len() + 4);
+    let mut name = String::with_capacity(label.len() + ending.len());
     for byte in label.bytes() {
         match byte {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'@' | b'-' => name.push(byte.into()),
             _ => name.push_str(&format!("%{byte:02X}")),
         }
     }
-    name.push_str(".pem");
+    name.push_str(ending);
     if name.len() > MAX_FILE_NAME {
         return Err(KeyError::Invalid(format!(
             "the key's name needs a file name of {} bytes; at most {MAX_FILE_NAME}",
@@ -64,6 +89,21 @@ mod tests {
             (" ", "%20.pem"),
         ] {
             assert_eq!(key_file_name(label).as_deref(), Ok(file), "{label:?}");
+        }
+    }
+
+    #[test]
+    fn labels_come_back_from_file_names() {
+        for name in ["audit", "example.com/log", "ключ", "a b", "100%", "a.pem"] {
+            for file in [key_file_name(name).unwrap(), kek_file_name(name).unwrap()] {
+                assert_eq!(key_label(&file).as_deref(), Some(name), "{file}");
+            }
+        }
+        assert_ne!(key_file_name("a.kek"), kek_file_name("a.pem"));
+        for file in
+            ["audit.key", "%new-00.pem", "%new-00.kek", "%2f.pem", "a/b.pem", ".pem", "kek", "", "ключ"]
+        {
+            assert_eq!(key_label(file), None, "{file}");
         }
     }
 

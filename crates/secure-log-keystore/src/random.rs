@@ -33,6 +33,11 @@ impl From<NoRandomness> for KeyError {
 pub(crate) struct Random<'a>(pub(crate) &'a mut FillRandom);
 
 impl Random<'_> {
+    /// Fills the bytes.
+    pub(crate) fn fill(&mut self, bytes: &mut [u8]) -> Result<(), NoRandomness> {
+        self.try_fill_bytes(bytes)
+    }
+
     /// 32 bytes of randomness.
     pub(crate) fn seed(&mut self) -> Result<Zeroizing<[u8; 32]>, NoRandomness> {
         let mut seed = Zeroizing::new([0; 32]);

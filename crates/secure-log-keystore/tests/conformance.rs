@@ -133,3 +133,37 @@ mod broken {
         assert!(names.contains(&"a_missing_key_is_not_created_by_looking"));
     }
 }
+
+/// Key-encryption keys in a directory, and in memory.
+mod envelope_files {
+    use super::*;
+
+    fn open() -> (SoftwareKeystore, Keys, tempfile::TempDir) {
+        let directory = tempfile::tempdir().unwrap();
+        let present = ["customer-4711", "例/顧客", "a.pem"].map(str::to_owned).to_vec();
+        for name in &present {
+            let file = directory.path().join(secure_log_keystore::kek_file_name(name).unwrap());
+            let mut random: secure_log_keystore::FillRandom =
+                Box::new(|bytes| getrandom::fill(bytes).map_err(|e| e.to_string()));
+            let key = secure_log_keystore::KeyEncryptionKey::generate(&mut random).unwrap();
+            std::fs::write(file, key.to_hex()).unwrap();
+        }
+        let config =
+            Config { directory: Some(directory.path().into()), notice: Box::new(|_| {}), ..config() };
+        (SoftwareKeystore::new(config), Keys { present, missing: Some("missing".into()) }, directory)
+    }
+
+    secure_log_keystore::envelope_conformance!(open);
+}
+
+mod envelope_memory {
+    use super::*;
+
+    fn open() -> (SoftwareKeystore, Keys, ()) {
+        let config = Config { notice: Box::new(|_| {}), ..config() };
+        let present = vec!["first".to_owned(), "second".to_owned()];
+        (SoftwareKeystore::new(config), Keys { present, missing: Some("missing".into()) }, ())
+    }
+
+    secure_log_keystore::envelope_conformance!(open);
+}

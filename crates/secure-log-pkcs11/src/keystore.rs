@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use secure_log::envelope::{Envelope, EnvelopeError};
 use secure_log::signature::Verifier;
 use secure_log::signer::{Algorithm, CheckpointSigner, KeyError, PublicKey};
 use sha2::{Digest as _, Sha256};
@@ -9,6 +10,7 @@ use sha2::{Digest as _, Sha256};
 use crate::spki::public_key;
 use crate::token::{
     Hash, Key, KeyOf, KeyQuery, Mechanism, Session, SessionOf, Slot, TokenError, TokenInfo, Tokens, User,
+    Wrapping, WrappingKey, Zeroizing,
 };
 use crate::uri::KeyUri;
 
@@ -22,7 +24,7 @@ const CKM_ECDSA: u32 = 0x1041;
 const CKM_ECDSA_SHA256: u32 = 0x1044;
 const CKM_EDDSA: u32 = 0x1057;
 
-/// Signs with the keys of any [`Tokens`]. Identities are [`KeyUri`]s.
+/// Signs with the keys of any [`Tokens`], and wraps with the AES keys of any [`Wrapping`]. Identities are [`KeyUri`]s.
 ///
 /// It opens one session for a token and logs in once. A token that refused the PIN is not asked again by this keystore,
 /// so that no retry burns the token's counter: a new instance with another PIN is needed. The first signature of each key
@@ -66,13 +68,17 @@ impl<T: Tokens> Pkcs11Keystore<T> {
         let kept = self.keys.contains_key(identity);
         match self.key(identity).and_then(&f) {
             Err(Failure::Token(error)) if kept && session_is_over(&error) => {
-                self.keys.clear();
-                self.open.clear();
+                self.forget();
                 self.key(identity).and_then(f)
             }
             other => other,
         }
         .map_err(|failure| failure.of(identity))
+    }
+
+    fn forget(&mut self) {
+        self.keys.clear();
+        self.open.clear();
     }
 
     fn key(&mut self, identity: &str) -> Result<&mut Loaded<T>, Failure> {
@@ -91,25 +97,7 @@ impl<T: Tokens> Pkcs11Keystore<T> {
         let (slot, info) = self.slot(uri)?;
         let open = self.session(&slot, &info)?;
         let query = KeyQuery { label: uri.object.clone(), id: uri.id.clone() };
-        let mut keys = open.session.find_keys(&query)?;
-        let key = match (keys.pop(), keys.len()) {
-            (Some(key), 0) => key,
-            (None, _) => {
-                return Err(KeyError::KeyNotFound(format!(
-                    "no private key matches on the token {:?}",
-                    info.label
-                ))
-                .into());
-            }
-            (Some(_), others) => {
-                return Err(KeyError::Invalid(format!(
-                    "{} private keys match on the token {:?}: name one by its `id`",
-                    others + 1,
-                    info.label
-                ))
-                .into());
-            }
-        };
+        let key = sole(open.session.find_keys(&query)?, "private key", &info)?;
         let kind = key.key_type()?;
         let public = public_key(&key.public_key().map_err(|error| match error {
             TokenError::KeyGone => Failure::Key(KeyError::Invalid(
@@ -188,6 +176,67 @@ impl<T: Tokens> Pkcs11Keystore<T> {
     }
 }
 
+impl<T: Wrapping> Pkcs11Keystore<T> {
+    /// Runs `f` on the wrapping key `name`; once more with a new session if the old one turns out to be over. The key is
+    /// looked for at each use: destroyed by one instance, it is gone for all.
+    fn with_wrapping_key<R>(
+        &mut self,
+        name: &str,
+        read_write: bool,
+        f: impl Fn(&T::WrappingKey) -> Result<R, TokenError>,
+    ) -> Result<R, EnvelopeError> {
+        let kept = !self.open.is_empty();
+        match self.on_wrapping_key(name, read_write, &f) {
+            Err(Failure::Token(error)) if kept && session_is_over(&error) => {
+                self.forget();
+                self.on_wrapping_key(name, read_write, f)
+            }
+            other => other,
+        }
+        .map_err(|failure| match failure {
+            Failure::Token(TokenError::WrappedKeyInvalid) => {
+                EnvelopeError::WrongKey(named(name, TokenError::WrappedKeyInvalid.to_string()))
+            }
+            Failure::Token(TokenError::ReadOnly) => {
+                EnvelopeError::Denied(named(name, TokenError::ReadOnly.to_string()))
+            }
+            other => other.of(name).into(),
+        })
+    }
+
+    fn on_wrapping_key<R>(
+        &mut self,
+        name: &str,
+        read_write: bool,
+        f: impl Fn(&T::WrappingKey) -> Result<R, TokenError>,
+    ) -> Result<R, Failure> {
+        let uri = KeyUri::parse(name).map_err(|e| KeyError::Invalid(e.to_string()))?;
+        let (slot, info) = self.slot(&uri)?;
+        // It logs in, for all sessions with this token.
+        self.session(&slot, &info)?;
+        let changing = read_write.then(|| slot.open_session(true)).transpose()?;
+        let kept = self.open.iter().find(|open| open.name.0 == info.label && open.name.1 == info.serial);
+        let session =
+            changing.as_ref().or(kept.map(|open| &open.session)).ok_or(TokenError::SessionClosed)?;
+        let query = KeyQuery { label: uri.object, id: uri.id };
+        let keys = self.tokens.find_wrapping_keys(session, &query)?;
+        Ok(f(&sole(keys, "AES key", &info)?)?)
+    }
+}
+
+/// The one key that a name means.
+fn sole<K>(mut keys: Vec<K>, what: &str, info: &TokenInfo) -> Result<K, KeyError> {
+    match (keys.pop(), keys.len()) {
+        (Some(key), 0) => Ok(key),
+        (None, _) => Err(KeyError::KeyNotFound(format!("no {what} matches on the token {:?}", info.label))),
+        (Some(_), others) => Err(KeyError::Invalid(format!(
+            "{} {what}s match on the token {:?}: name one by its `id`",
+            others + 1,
+            info.label
+        ))),
+    }
+}
+
 /// How to sign with a key of this algorithm on a token with these mechanisms. Digests are made here where the token
 /// takes them: that every token with such keys can, and a long message need not be carried there.
 fn mechanism(algorithm: Algorithm, mechanisms: &[u32]) -> Option<Mechanism> {
@@ -245,6 +294,25 @@ impl<T: Tokens> CheckpointSigner for Pkcs11Keystore<T> {
     }
 }
 
+impl<T: Wrapping> Envelope for Pkcs11Keystore<T> {
+    fn wrap(&mut self, name: &str, key: &[u8], context: &[u8]) -> Result<Vec<u8>, EnvelopeError> {
+        self.with_wrapping_key(name, false, |kek| kek.wrap(key, context))
+    }
+
+    fn unwrap(
+        &mut self,
+        name: &str,
+        wrapped: &[u8],
+        context: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, EnvelopeError> {
+        self.with_wrapping_key(name, false, |kek| kek.unwrap(wrapped, context))
+    }
+
+    fn destroy(&mut self, name: &str) -> Result<(), EnvelopeError> {
+        self.with_wrapping_key(name, true, WrappingKey::destroy)
+    }
+}
+
 impl<T: Tokens> std::fmt::Debug for Pkcs11Keystore<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Pkcs11Keystore")
@@ -272,14 +340,19 @@ impl From<KeyError> for Failure {
     }
 }
 
+/// A text about the key `identity`.
+fn named(identity: &str, text: String) -> String {
+    match KeyUri::parse(identity) {
+        Ok(_) => format!("{identity:?}: {text}"),
+        // The text says what is wrong with the name, which may hold anything.
+        Err(_) => text,
+    }
+}
+
 impl Failure {
     fn of(self, identity: &str) -> KeyError {
         use TokenError as E;
-        let named = |text: String| match KeyUri::parse(identity) {
-            Ok(_) => format!("{identity:?}: {text}"),
-            // The text says what is wrong with the name, which may hold anything.
-            Err(_) => text,
-        };
+        let named = |text| named(identity, text);
         match self {
             Self::Key(error) => match error {
                 KeyError::KeyNotFound(text) => KeyError::KeyNotFound(named(text)),

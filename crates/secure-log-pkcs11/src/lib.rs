@@ -2,8 +2,8 @@
 //!
 //! [`token`] is the Rust face of the seam `pkcs11:token`: what a token offers, whether it is a component of the same
 //! graph, a vendor's module behind a host or one that is called directly. [`Pkcs11Keystore`] is the
-//! [`CheckpointSigner`](secure_log::signer::CheckpointSigner) over any such token, and [`KeyUri`] names a key on one
-//! (RFC 7512). The crate's README tells which keystore is for whom.
+//! [`CheckpointSigner`](secure_log::signer::CheckpointSigner) and
+//! [`Envelope`](secure_log::envelope::Envelope) over any such token, and [`KeyUri`] names a key on one (RFC 7512). The crate's README tells which keystore is for whom.
 
 mod conversions;
 mod keystore;

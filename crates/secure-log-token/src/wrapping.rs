@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use secure_log_pkcs11::token::{KeyQuery, Result, TokenError, Wrapping, WrappingKey, Zeroizing};
 
+use crate::admin;
 use crate::attributes::Attributes;
 use crate::ck::*;
 use crate::functions::Rv;
@@ -100,6 +101,10 @@ impl WrappingKey for TokenWrappingKey {
                 Err(other.map_or_else(refused, |_| Rv(CKR_DEVICE_ERROR).into()))
             }
         }
+    }
+
+    fn destroy(&self) -> Result<()> {
+        admin::destroy_object(&self.session, self.object)
     }
 }
 

@@ -167,6 +167,10 @@ impl<H: HasToken> wrapping::GuestWrappingKey for WrappingKeyResource<H> {
     fn unwrap(&self, wrapped: Vec<u8>, context: Vec<u8>) -> Result<Vec<u8>, w::Error> {
         Ok(self.0.unwrap(&wrapped, &context)?.to_vec())
     }
+
+    fn destroy(&self) -> Result<(), w::Error> {
+        Ok(self.0.destroy()?)
+    }
 }
 
 impl<H: HasToken> admin::Guest for TokenComponent<H> {

@@ -124,6 +124,8 @@ pub trait WrappingKey {
     fn wrap(&self, key: &[u8], context: &[u8]) -> Result<Vec<u8>>;
     /// Unwraps what [`wrap`](Self::wrap) gave, for the same context.
     fn unwrap(&self, wrapped: &[u8], context: &[u8]) -> Result<Zeroizing<Vec<u8>>>;
+    /// Destroys the key, which takes a read-write session.
+    fn destroy(&self) -> Result<()>;
 }
 
 /// Provisioning (`admin`). One instance at a time changes a token; another gets [`TokenError::Locked`].

@@ -50,14 +50,24 @@ fn set_label(change: &Change<'_>, object: CK_OBJECT_HANDLE, label: &str) -> Call
 }
 
 pub(super) fn destroy(change: &Change<'_>, key: &TokenKey) -> Result<()> {
-    let (functions, session) = (change.functions, change.session);
-    if functions.flag(session, key.object, CKA_DESTROYABLE)? == Some(false) {
-        return Err(TokenError::ReadOnly);
-    }
+    check_destroyable(change, key.object)?;
     // The private half last: as long as it is there, the key can be found and destroyed again.
     for object in halves(key)?.into_iter().chain([key.object]) {
         change.held.check()?;
-        functions.destroy(session, object)?;
+        change.functions.destroy(change.session, object)?;
     }
     Ok(())
+}
+
+pub(super) fn destroy_object(change: &Change<'_>, object: CK_OBJECT_HANDLE) -> Result<()> {
+    check_destroyable(change, object)?;
+    change.held.check()?;
+    Ok(change.functions.destroy(change.session, object)?)
+}
+
+fn check_destroyable(change: &Change<'_>, object: CK_OBJECT_HANDLE) -> Result<()> {
+    match change.functions.flag(change.session, object, CKA_DESTROYABLE)? {
+        Some(false) => Err(TokenError::ReadOnly),
+        _ => Ok(()),
+    }
 }

@@ -34,7 +34,7 @@ impl Admin for Module {
         check_label(label)?;
         check_id(id)?;
         template::check_spec(spec)?;
-        let change = Change::begin(on)?;
+        let change = Change::begin(&on.0)?;
         create::generate(&change, spec, label, id)
     }
 
@@ -44,20 +44,20 @@ impl Admin for Module {
         check_label(label)?;
         check_id(id)?;
         let pair = template::Import::new(key, label, id)?;
-        let change = Change::begin(on)?;
+        let change = Change::begin(&on.0)?;
         create::import(&change, &pair, label, id)
     }
 
     fn rename_key(&self, on: &TokenSession, key: &TokenKey, label: &str) -> Result<()> {
         check_label(label)?;
         check_same_token(on, key)?;
-        let change = Change::begin(on)?;
+        let change = Change::begin(&on.0)?;
         change::rename(&change, key, label)
     }
 
     fn destroy_key(&self, on: &TokenSession, key: &TokenKey) -> Result<()> {
         check_same_token(on, key)?;
-        let change = Change::begin(on)?;
+        let change = Change::begin(&on.0)?;
         change::destroy(&change, key)
     }
 }
@@ -72,8 +72,7 @@ struct Change<'a> {
 
 impl<'a> Change<'a> {
     /// [`TokenError::ReadOnly`], [`TokenError::NotLoggedIn`] or [`TokenError::Busy`] if the session cannot.
-    fn begin(on: &'a TokenSession) -> Result<Self> {
-        let open = &*on.0;
+    fn begin(open: &'a Open) -> Result<Self> {
         let (functions, session) = open.operate()?;
         if !open.read_write {
             return Err(TokenError::ReadOnly);
@@ -103,6 +102,11 @@ impl<'a> Change<'a> {
         let found = self.find(&Attributes::of(class).bytes(kind, value))?;
         Ok(found.into_iter().any(|object| Some(object) != but))
     }
+}
+
+/// Destroys an object that has no other half.
+pub(crate) fn destroy_object(open: &Open, object: CK_OBJECT_HANDLE) -> Result<()> {
+    change::destroy_object(&Change::begin(open)?, object)
 }
 
 fn check_label(label: &str) -> Result<()> {
