@@ -15,7 +15,8 @@ use crate::engine::{Clocked, epochs};
 use crate::error::{Error, Result};
 use crate::guest::{Guest, State};
 use crate::hosted::Hosted;
-use crate::token::bindings::{host, types as token_types};
+use crate::token;
+use crate::token::bindings::types as token_types;
 
 /// With this variable set to `1`, [`Artifact::from_bytes`] takes the portable build.
 pub const PORTABLE: &str = "SECURE_LOG_PORTABLE";
@@ -178,7 +179,7 @@ impl Artifact {
         gate_types::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
         token_types::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
         if self.imports_token() {
-            host::pkcs11::token::tokens::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
+            token::import::add_to_linker(&mut linker)?;
         }
         let imports = self.imports();
         // An endpoint's types come from there too, even when nobody calls it over HTTP.

@@ -3,19 +3,22 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use secure_log::envelope::{Envelope, EnvelopeError};
 use secure_log::signer::{Algorithm, CheckpointSigner, KeyError, PublicKey};
 use wasmtime::Store;
 use wasmtime::component::{Component, HasSelf, Linker};
+use zeroize::Zeroizing;
 
 use crate::bindings::keystore::KeystoreProvider;
-use crate::bindings::keystore::exports::keys::keystore::signer;
+use crate::bindings::keystore::exports::keys::keystore::{envelope, signer};
 use crate::cache;
 use crate::engine::{Clocked, epochs};
 use crate::error::{Error, Result};
 use crate::guest::{Guest, State};
-use crate::token::bindings::{host, types as token_types};
+use crate::token;
+use crate::token::bindings::types as token_types;
 
-/// A compiled component that exports `keys:keystore/signer`: software, or a token with the keystore over it.
+/// A compiled component that exports `keys:keystore/{signer, envelope}`: software, or a token with the keystore over it.
 #[derive(Clone)]
 pub struct KeystoreArtifact {
     clocked: Clocked,
@@ -57,7 +60,7 @@ impl KeystoreArtifact {
             wasmtime_wasi::p2::add_to_linker_sync(&mut linker)?;
             token_types::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
             if self.imports_token() {
-                host::pkcs11::token::tokens::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
+                token::import::add_to_linker(&mut linker)?;
             }
             let world = KeystoreProvider::instantiate(&mut store, &self.component, &linker)?;
             Ok(Keystore { store, world, died: None })
@@ -85,30 +88,27 @@ impl Keystore {
         self.died.as_deref()
     }
 
+    /// The answer of a call; [`KeyError::Failed`] if the component is dead, or died of it.
     fn call<T>(
         &mut self,
-        call: impl FnOnce(
-            &signer::Guest,
-            &mut Store<State>,
-        ) -> wasmtime::Result<std::result::Result<T, signer::KeyError>>,
+        call: impl FnOnce(&KeystoreProvider, &mut Store<State>) -> wasmtime::Result<T>,
     ) -> std::result::Result<T, KeyError> {
         if let Some(reason) = &self.died {
             return Err(KeyError::Failed(reason.clone()));
         }
-        match call(self.world.keys_keystore_signer(), &mut self.store) {
-            Ok(answer) => answer.map_err(error),
-            Err(trap) => {
-                let reason = format!("the keystore component died: {}", trap.root_cause());
-                self.died = Some(reason.clone());
-                Err(KeyError::Failed(reason))
-            }
-        }
+        call(&self.world, &mut self.store).map_err(|trap| {
+            let reason = format!("the keystore component died: {}", trap.root_cause());
+            self.died = Some(reason.clone());
+            KeyError::Failed(reason)
+        })
     }
 }
 
 impl CheckpointSigner for Keystore {
     fn public_key(&mut self, identity: &str) -> std::result::Result<PublicKey, KeyError> {
-        let key = self.call(|signer, store| signer.call_get_key(store, identity))?;
+        let key = self
+            .call(|world, store| world.keys_keystore_signer().call_get_key(store, identity))?
+            .map_err(error)?;
         let algorithm = match key.algorithm {
             signer::Algorithm::Ed25519 => Algorithm::Ed25519,
             signer::Algorithm::EcdsaP256 => Algorithm::EcdsaP256,
@@ -118,7 +118,36 @@ impl CheckpointSigner for Keystore {
     }
 
     fn sign(&mut self, identity: &str, message: &[u8]) -> std::result::Result<Vec<u8>, KeyError> {
-        self.call(|signer, store| signer.call_sign(store, identity, message))
+        self.call(|world, store| world.keys_keystore_signer().call_sign(store, identity, message))?
+            .map_err(error)
+    }
+}
+
+impl Envelope for Keystore {
+    fn wrap(
+        &mut self,
+        name: &str,
+        key: &[u8],
+        context: &[u8],
+    ) -> std::result::Result<Vec<u8>, EnvelopeError> {
+        self.call(|world, store| world.keys_keystore_envelope().call_wrap(store, name, key, context))?
+            .map_err(envelope_error)
+    }
+
+    fn unwrap(
+        &mut self,
+        name: &str,
+        wrapped: &[u8],
+        context: &[u8],
+    ) -> std::result::Result<Zeroizing<Vec<u8>>, EnvelopeError> {
+        self.call(|world, store| world.keys_keystore_envelope().call_unwrap(store, name, wrapped, context))?
+            .map(Zeroizing::new)
+            .map_err(envelope_error)
+    }
+
+    fn destroy(&mut self, name: &str) -> std::result::Result<(), EnvelopeError> {
+        self.call(|world, store| world.keys_keystore_envelope().call_destroy(store, name))?
+            .map_err(envelope_error)
     }
 }
 
@@ -135,5 +164,16 @@ fn error(error: signer::KeyError) -> KeyError {
         signer::KeyError::Invalid(text) => KeyError::Invalid(text),
         signer::KeyError::Unavailable(text) => KeyError::Unavailable(text),
         signer::KeyError::Failed(text) => KeyError::Failed(text),
+    }
+}
+
+fn envelope_error(error: envelope::EnvelopeError) -> EnvelopeError {
+    match error {
+        envelope::EnvelopeError::KeyNotFound(text) => EnvelopeError::KeyNotFound(text),
+        envelope::EnvelopeError::WrongKey(text) => EnvelopeError::WrongKey(text),
+        envelope::EnvelopeError::Denied(text) => EnvelopeError::Denied(text),
+        envelope::EnvelopeError::Invalid(text) => EnvelopeError::Invalid(text),
+        envelope::EnvelopeError::Unavailable(text) => EnvelopeError::Unavailable(text),
+        envelope::EnvelopeError::Failed(text) => EnvelopeError::Failed(text),
     }
 }

@@ -166,6 +166,20 @@ impl SoftwareKeystore {
             .map_err(|reason| EnvelopeError::Invalid(format!("{}: {reason}", path.display())))
     }
 
+    /// Makes the key-encryption key `name` in the directory. One that is there is not overwritten: [`KeyError::Invalid`].
+    pub fn create_key_encryption_key(&mut self, name: &str) -> Result<(), KeyError> {
+        let Some(directory) = self.config.directory.clone() else {
+            return Err(KeyError::Invalid(format!("no {DIR_VARIABLE}: a key has to be in a directory to be kept")));
+        };
+        let path = directory.join(kek_file_name(name)?);
+        files::check_directory(&directory)?;
+        let key = KeyEncryptionKey::generate(&mut self.config.random)?;
+        if self.write(&path, name, KeyEncryptionKey::ALGORITHM, &key.to_hex())? {
+            return Ok(());
+        }
+        Err(KeyError::Invalid(format!("{} is there already, and a key is never overwritten", path.display())))
+    }
+
     fn create_kek(&mut self, path: &Path, label: &str) -> Result<KeyEncryptionKey, EnvelopeError> {
         let key = KeyEncryptionKey::generate(&mut self.config.random)?;
         if self.write(path, label, KeyEncryptionKey::ALGORITHM, &key.to_hex())? {

@@ -1,5 +1,6 @@
-//! `eds keys`: the keys that sign checkpoints, in PEM files or on PKCS #11 tokens.
+//! `eds keys`: the keys that sign checkpoints and those that wrap data keys, in files or on PKCS #11 tokens.
 
+mod confirm;
 mod place;
 mod show;
 mod software;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result};
 use clap::Subcommand;
 use secure_log::signer::Algorithm;
+use secure_log_keystore::KeyEncryptionKey;
 
 use crate::output::Output;
 use crate::token::{OfficerPin, Pins, load_module, open_dir, start_graph};
@@ -21,15 +23,20 @@ pub(crate) use place::{Hints, KeysPlace, Place, TokenPlace};
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
     /// Make a key. A key that is there is not overwritten
+    ///
+    /// An aes-256-gcm key is a key-encryption key: sealed streams of an erasure domain are readable while the key of the
+    /// domain's name is there. All others sign checkpoints.
     #[command(after_help = "\
 Examples:
   eds keys create audit --keys /etc/edgesentry/keys
+  eds keys create customer-4711 --alg aes-256-gcm --keys /etc/edgesentry/keys
   eds keys create audit --alg ecdsa-p256 --pkcs11-module /usr/lib/softhsm/libsofthsm2.so --token prod")]
     Create {
-        /// Name of the key: it is kept in <NAME>.pem, or is its label on the token (or `pkcs11:token=…;object=…`)
+        /// Name of the key: it is kept in <NAME>.pem (aes-256-gcm: <NAME>.kek), or is its label on the token (or
+        /// `pkcs11:token=…;object=…`)
         name: String,
         /// Algorithm
-        #[arg(long, default_value = "ed25519", value_parser = ALGORITHMS)]
+        #[arg(long, default_value = "ed25519", value_parser = ALL_ALGORITHMS)]
         alg: String,
         #[command(flatten)]
         keys: KeysPlace,
@@ -44,6 +51,8 @@ Examples:
         keys: KeysPlace,
     },
     /// Show a public key, and the verifier key by which checkpoints of a log are checked
+    ///
+    /// Of a key-encryption key it shows that it is there, and nothing of the key.
     #[command(after_help = "\
 Examples:
   eds keys show audit --keys /etc/edgesentry/keys --origin example.com/audit
@@ -90,6 +99,24 @@ Examples:
         #[command(flatten)]
         keys: KeysPlace,
     },
+    /// Destroy a key-encryption key: what it has sealed cannot be read again
+    ///
+    /// Nothing brings it back but a copy of it made before, in a backup or elsewhere: destroy those as well. `eds log` erases a
+    /// domain of a log, which records that and destroys the key; this is for a key that no log uses. Keys that sign are not
+    /// destroyed here.
+    #[command(after_help = "\
+Examples:
+  eds keys destroy customer-4711 --keys /etc/edgesentry/keys
+  eds keys destroy customer-4711 --yes --pkcs11-module /usr/lib/softhsm/libsofthsm2.so --token prod")]
+    Destroy {
+        /// Name of the key
+        name: String,
+        /// Do not ask for the name at the terminal first
+        #[arg(long)]
+        yes: bool,
+        #[command(flatten)]
+        keys: KeysPlace,
+    },
     /// Make a token of one that was never initialized, and set its PINs
     ///
     /// The user's PIN is for signing, the security officer's for setting a new one. A token that is there is never
@@ -120,9 +147,13 @@ Examples:
 const ALGORITHMS: [&str; 3] =
     [Algorithm::Ed25519.name(), Algorithm::EcdsaP256.name(), Algorithm::RsaPssSha256.name()];
 
+const ALL_ALGORITHMS: [&str; 4] = [ALGORITHMS[0], ALGORITHMS[1], ALGORITHMS[2], KeyEncryptionKey::ALGORITHM];
+
 /// What to do with keys, wherever they are.
 enum Work {
     Create { name: String, alg: Algorithm },
+    CreateWrapping { name: String },
+    Destroy { name: String, yes: bool },
     List,
     Show { name: String, origin: Option<String> },
     Import { name: String, from: PathBuf },
@@ -133,6 +164,8 @@ impl Work {
     fn name(&self) -> Option<&str> {
         match self {
             Self::Create { name, .. }
+            | Self::CreateWrapping { name }
+            | Self::Destroy { name, .. }
             | Self::Show { name, .. }
             | Self::Import { name, .. }
             | Self::Rotate { name, .. } => Some(name),
@@ -148,6 +181,10 @@ fn algorithm(name: &str) -> Result<Algorithm> {
 impl Command {
     pub fn run(self, out: Output) -> Result<()> {
         let (work, keys) = match self {
+            Self::Create { name, alg, keys } if alg == KeyEncryptionKey::ALGORITHM => {
+                (Work::CreateWrapping { name }, keys)
+            }
+            Self::Destroy { name, yes, keys } => (Work::Destroy { name, yes }, keys),
             Self::Create { name, alg, keys } => (Work::Create { name, alg: algorithm(&alg)? }, keys),
             Self::Import { name, from, keys } => (Work::Import { name, from }, keys),
             Self::Show { name, origin, keys } => (Work::Show { name, origin }, keys),

@@ -4,6 +4,7 @@ use anyhow::Result;
 use base64::Engine as _;
 use secure_log::note::VerifierKey;
 use secure_log::signer::PublicKey;
+use secure_log_keystore::KeyEncryptionKey;
 use serde_json::{Value, json};
 
 use crate::output::Output;
@@ -43,4 +44,16 @@ pub(super) fn key(
     }
     out.bytes(pem(key).as_bytes())?;
     verifier_key.map_or(Ok(()), |key| out.line(key))
+}
+
+/// A key-encryption key, of which there is nothing to show but that it is there.
+pub(super) fn wrapping(out: Output, name: &str, more: &[(&str, String)]) -> Result<()> {
+    if !out.json {
+        return out.line(format_args!("{name}\t{}", KeyEncryptionKey::ALGORITHM));
+    }
+    let mut shown = json!({"name": name, "algorithm": KeyEncryptionKey::ALGORITHM});
+    for (field, value) in more {
+        shown[*field] = Value::from(value.as_str());
+    }
+    out.document(&shown)
 }

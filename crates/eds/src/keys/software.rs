@@ -1,14 +1,18 @@
-//! Keys in PEM files: those of the software keystore.
+//! Keys in files: those of the software keystore.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
+use secure_log::envelope::{Envelope as _, EnvelopeError};
 use secure_log::signer::Algorithm;
-use secure_log_keystore::{FillRandom, PrivateKey, key_file_name};
+use secure_log_keystore::{
+    Config, FillRandom, KeyEncryptionKey, PrivateKey, SoftwareKeystore, kek_file_name, key_file_name,
+    key_label,
+};
 use serde_json::json;
 
-use super::{Work, show};
+use super::{Work, confirm, show};
 use crate::files;
 use crate::output::{Output, note};
 
@@ -26,6 +30,20 @@ pub(super) fn run(out: Output, dir: PathBuf, work: Work) -> Result<()> {
             create_dir(&dir)?;
             store(&dir, &name, &key)?;
             show::key(out, &name, key.public(), None, &[])
+        }
+        Work::CreateWrapping { name } => {
+            create_dir(&dir)?;
+            keystore(&dir).create_key_encryption_key(&name)?;
+            note(format_args!(
+                "the key is in {}. Without it nobody reads what it seals: keep a copy apart from the log's",
+                dir.join(kek_file_name(&name)?).display()
+            ));
+            show::wrapping(out, &name, &[])
+        }
+        Work::Destroy { name, yes } => destroy(&dir, &name, yes),
+        Work::Show { name, origin } if origin.is_none() && is_wrapping(&dir, &name)? => {
+            read_wrapping(&dir.join(kek_file_name(&name)?))?;
+            show::wrapping(out, &name, &[])
         }
         Work::Show { name, origin } => {
             let key = read(&dir.join(key_file_name(&name)?))?;
@@ -45,6 +63,40 @@ pub(super) fn read(path: &Path) -> Result<PrivateKey> {
     let pem = files::read_private(path)?;
     PrivateKey::from_pem(&pem, &mut random())
         .map_err(|reason| anyhow::anyhow!("{}: {reason}", path.display()))
+}
+
+/// The keystore over these keys.
+fn keystore(dir: &Path) -> SoftwareKeystore {
+    let config =
+        Config { directory: Some(dir.to_owned()), notice: Box::new(|_| {}), ..Config::new(random()) };
+    SoftwareKeystore::new(config)
+}
+
+fn read_wrapping(path: &Path) -> Result<KeyEncryptionKey> {
+    KeyEncryptionKey::from_hex(&files::read_private(path)?)
+        .map_err(|reason| anyhow::anyhow!("{}: {reason}", path.display()))
+}
+
+/// Whether the only key of this name is one for wrapping.
+fn is_wrapping(dir: &Path, name: &str) -> Result<bool> {
+    Ok(dir.join(kek_file_name(name)?).exists() && !dir.join(key_file_name(name)?).exists())
+}
+
+fn destroy(dir: &Path, name: &str, yes: bool) -> Result<()> {
+    let path = dir.join(kek_file_name(name)?);
+    if !path.exists() {
+        bail!("there is no key-encryption key {name:?}: no {}", path.display());
+    }
+    confirm::destruction(name, yes)?;
+    keystore(dir).destroy(name).map_err(|error| match error {
+        EnvelopeError::KeyNotFound(_) => anyhow::anyhow!("{name:?} is gone: somebody else has destroyed it"),
+        error => error.into(),
+    })?;
+    note(format_args!(
+        "{name:?} is destroyed: its file was overwritten and removed. Copies of it, in backups or in snapshots, are yours to \
+         destroy; a solid-state disk or a journaling file system may keep what was overwritten for some time"
+    ));
+    Ok(())
 }
 
 fn store(dir: &Path, name: &str, key: &PrivateKey) -> Result<()> {
@@ -67,15 +119,22 @@ fn list(out: Output, dir: &Path) -> Result<()> {
     let mut names = Vec::new();
     for entry in fs::read_dir(dir).with_context(cannot)? {
         let file = entry.with_context(cannot)?.file_name();
-        if let Some(name) = file.to_str().and_then(label) {
-            names.push(name);
+        if let Some(name) = file.to_str()
+            && let Some(label) = key_label(name)
+        {
+            names.push((label, name.to_owned()));
         }
     }
     names.sort();
     let mut listed = Vec::new();
-    for name in names {
-        match read(&dir.join(key_file_name(&name)?)) {
-            Ok(key) => listed.push((name, key.public().algorithm.name())),
+    for (name, file) in names {
+        let path = dir.join(&file);
+        let algorithm = match file.ends_with(".kek") {
+            true => read_wrapping(&path).map(|_| KeyEncryptionKey::ALGORITHM),
+            false => read(&path).map(|key| key.public().algorithm.name()),
+        };
+        match algorithm {
+            Ok(algorithm) => listed.push((name, algorithm)),
             Err(error) => note(format_args!("passed over: {error:#}")),
         }
     }
@@ -87,21 +146,6 @@ fn list(out: Output, dir: &Path) -> Result<()> {
         out.line(format_args!("{name}\t{algorithm}"))?;
     }
     Ok(())
-}
-
-/// The label of a key's file; `None` for other files.
-fn label(file: &str) -> Option<String> {
-    let escaped = file.strip_suffix(".pem")?;
-    let mut bytes = Vec::new();
-    let mut rest = escaped.bytes();
-    while let Some(byte) = rest.next() {
-        bytes.push(match byte {
-            b'%' => u8::from_str_radix(std::str::from_utf8(&[rest.next()?, rest.next()?]).ok()?, 16).ok()?,
-            other => other,
-        });
-    }
-    let label = String::from_utf8(bytes).ok()?;
-    (key_file_name(&label).as_deref() == Ok(file)).then_some(label)
 }
 
 fn rotate(out: Output, dir: &Path, name: &str, alg: Option<Algorithm>) -> Result<()> {
@@ -120,19 +164,4 @@ fn rotate(out: Output, dir: &Path, name: &str, alg: Option<Algorithm>) -> Result
     fs::rename(&next, &path).with_context(|| format!("cannot replace {}", path.display()))?;
     note(format_args!("the old key is {retired:?} now; its checkpoints need its verifier key to be checked"));
     show::key(out, name, new.public(), None, &[])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn labels_come_back_from_file_names() {
-        for name in ["audit", "example.com/log", "ключ", "a b", "100%"] {
-            assert_eq!(label(&key_file_name(name).unwrap()).as_deref(), Some(name));
-        }
-        for file in ["audit.key", "%new-00.pem", "%2f.pem", "a/b.pem"] {
-            assert_eq!(label(file), None, "{file}");
-        }
-    }
 }

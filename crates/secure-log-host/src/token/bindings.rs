@@ -6,7 +6,11 @@
 pub(crate) mod host {
     wasmtime::component::bindgen!({
         path: "../../wit/deps/pkcs11",
-        inline: "package secure-log:token-import; world token-import { import pkcs11:token/tokens@0.1.0; }",
+        inline: "package secure-log:token-import;
+            world token-import {
+                import pkcs11:token/tokens@0.1.0;
+                import pkcs11:token/wrapping@0.1.0;
+            }",
         world: "secure-log:token-import/token-import",
         imports: { default: trappable },
         with: {
@@ -14,6 +18,7 @@ pub(crate) mod host {
             "pkcs11:token/tokens.session": crate::token::ModuleSession,
             "pkcs11:token/tokens.key": crate::token::ModuleKey,
             "pkcs11:token/tokens.signer": crate::token::ModuleSigner,
+            "pkcs11:token/wrapping.wrapping-key": crate::token::ModuleWrappingKey,
         },
     });
 }

@@ -1,15 +1,24 @@
-//! `pkcs11:token/tokens` for instances, over this host's [`Module`](super::Module).
+//! `pkcs11:token/{tokens, wrapping}` for instances, over this host's [`Module`](super::Module).
 //!
 //! A call waits for the token: a slow HSM holds up the instance that asks it, which has a thread and sessions of its
 //! own, and nobody else.
 
-use secure_log_pkcs11::token::{Key as _, Session as _, Signer as _, Slot as _, TokenError, Tokens as _};
-use wasmtime::component::Resource;
+use secure_log_pkcs11::token::{
+    Key as _, Session as _, Signer as _, Slot as _, TokenError, Tokens as _, Wrapping as _, WrappingKey as _,
+    Zeroizing,
+};
+use wasmtime::component::{HasSelf, Linker, Resource};
 
-use super::bindings::host::pkcs11::token::tokens;
+use super::bindings::host::pkcs11::token::{tokens, wrapping};
 use super::bindings::types::{self, Error, KeyQuery, KeyType, Mechanism, PublicKey, TokenInfo, User};
-use super::{Module, ModuleKey, ModuleSession, ModuleSigner, ModuleSlot};
+use super::{Module, ModuleKey, ModuleSession, ModuleSigner, ModuleSlot, ModuleWrappingKey};
 use crate::guest::State;
+
+/// Offers this host's tokens to what is instantiated with `linker`.
+pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    tokens::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
+    wrapping::add_to_linker::<_, HasSelf<State>>(linker, |state| state)
+}
 
 /// What a host function returns: a trap, or what the WIT says.
 type Answer<T> = wasmtime::Result<Result<T, Error>>;
@@ -168,6 +177,53 @@ impl tokens::HostSigner for State {
     }
 
     fn drop(&mut self, this: Resource<ModuleSigner>) -> wasmtime::Result<()> {
+        self.table.delete(this)?;
+        Ok(())
+    }
+}
+
+impl wrapping::Host for State {
+    fn find_wrapping_keys(
+        &mut self,
+        on: Resource<ModuleSession>,
+        query: KeyQuery,
+    ) -> Answer<Vec<Resource<ModuleWrappingKey>>> {
+        let keys = match self.module() {
+            Ok(module) => module.find_wrapping_keys(self.table.get(&on)?, &query.into()),
+            Err(error) => return Ok(Err(error)),
+        };
+        self.keep_all(keys)
+    }
+}
+
+impl wrapping::HostWrappingKey for State {
+    fn label(&mut self, this: Resource<ModuleWrappingKey>) -> Answer<String> {
+        plain(self.table.get(&this)?.label())
+    }
+
+    fn id(&mut self, this: Resource<ModuleWrappingKey>) -> Answer<Vec<u8>> {
+        plain(self.table.get(&this)?.id())
+    }
+
+    fn wrap(&mut self, this: Resource<ModuleWrappingKey>, key: Vec<u8>, context: Vec<u8>) -> Answer<Vec<u8>> {
+        plain(self.table.get(&this)?.wrap(&Zeroizing::new(key), &context))
+    }
+
+    fn unwrap(
+        &mut self,
+        this: Resource<ModuleWrappingKey>,
+        wrapped: Vec<u8>,
+        context: Vec<u8>,
+    ) -> Answer<Vec<u8>> {
+        // What goes to the instance is wasmtime's to copy: that copy is not wiped.
+        plain(self.table.get(&this)?.unwrap(&wrapped, &context).map(|key| key.to_vec()))
+    }
+
+    fn destroy(&mut self, this: Resource<ModuleWrappingKey>) -> Answer<()> {
+        plain(self.table.get(&this)?.destroy())
+    }
+
+    fn drop(&mut self, this: Resource<ModuleWrappingKey>) -> wasmtime::Result<()> {
         self.table.delete(this)?;
         Ok(())
     }

@@ -23,7 +23,7 @@ pub(crate) mod bindings;
 mod convert;
 mod dir;
 mod graph;
-mod import;
+pub(crate) mod import;
 mod module;
 mod pins;
 mod throwaway;

@@ -81,7 +81,7 @@ fn quiet(text: &str) -> Outcome {
     require(!shown(SECRET) && !shown(hex.as_bytes()), format!("an error shows the key: {text}"))
 }
 
-fn names<'a>(keys: &'a Keys) -> Result<(&'a str, &'a str), String> {
+fn names(keys: &Keys) -> Result<(&str, &str), String> {
     match &keys.present[..] {
         [first, second, ..] => Ok((first, second)),
         _ => Err("the suite wants two keys or more".into()),

@@ -1,15 +1,16 @@
 //! Keys on a token.
 
 mod import;
+mod wrapping;
 
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use secure_log::signer::{Algorithm, PublicKey};
-use secure_log_keystore::GENERATED_RSA_BITS;
+use secure_log_keystore::{GENERATED_RSA_BITS, KeyEncryptionKey};
 use secure_log_pkcs11::token::{
     Admin, Curve, Key as _, KeyOf, KeyQuery, KeySpec, Result as TokenResult, Session as _, SessionOf,
-    Slot as _, TokenError, TokenInfo, User,
+    Slot as _, TokenError, TokenInfo, User, Wrapping, WrappingKey as _,
 };
 use secure_log_pkcs11::{KeyUri, public_key};
 use serde_json::json;
@@ -27,7 +28,7 @@ pub(super) struct On {
 }
 
 /// Does the work on one of these tokens.
-pub(super) fn run<T: Admin + Clone>(tokens: T, on: On, work: Work) -> Result<()> {
+pub(super) fn run<T: Admin + Wrapping + Clone>(tokens: T, on: On, work: Work) -> Result<()> {
     let out = on.out;
     match work {
         Work::Create { name, alg } => {
@@ -58,9 +59,25 @@ pub(super) fn run<T: Admin + Clone>(tokens: T, on: On, work: Work) -> Result<()>
             ));
             token.show_new(out, &made, &public)
         }
+        Work::CreateWrapping { name } => {
+            let name = on.named(&name)?;
+            let label = label(&name)?;
+            Token::open(tokens, &name, true, on.pins)?.add_wrapping(out, label, name.id.as_deref())
+        }
+        Work::Destroy { name, yes } => {
+            let named = on.named(&name)?;
+            Token::open(tokens, &named, true, on.pins)?.destroy_wrapping(&named, &name, yes)
+        }
         Work::Show { name, origin } => {
             let named = on.named(&name)?;
             let token = Token::open(tokens, &named, false, on.pins)?;
+            let (label, id) = (named.object.as_deref(), named.id.as_deref());
+            if origin.is_none()
+                && token.matching(label, id)?.is_empty()
+                && let [key] = &token.wrapping(label, id)?[..]
+            {
+                return token.show_wrapping(out, key);
+            }
             let key = token.find(&named)?;
             let public = token.public(&key)?;
             let label = key.label().map_err(token.say())?;
@@ -107,6 +124,16 @@ fn spec(algorithm: Algorithm) -> KeySpec {
     }
 }
 
+/// The CKA_ID of a new key: 16 random bytes, if none is said.
+fn new_id(id: Option<&[u8]>) -> Result<Vec<u8>> {
+    if let Some(id) = id {
+        return Ok(id.to_vec());
+    }
+    let mut id = vec![0; 16];
+    software::random()(&mut id).map_err(|reason| anyhow!("no randomness: {reason}"))?;
+    Ok(id)
+}
+
 /// A token that is logged in to.
 struct Token<T: Admin> {
     // Before the token: in this order they are dropped.
@@ -116,7 +143,7 @@ struct Token<T: Admin> {
     pins: Arc<Pins>,
 }
 
-impl<T: Admin + Clone> Token<T> {
+impl<T: Admin + Wrapping + Clone> Token<T> {
     fn open(tokens: T, wanted: &KeyUri, read_write: bool, pins: Arc<Pins>) -> Result<Self> {
         let (slot, info) = select(&tokens, wanted, &pins)?;
         let say = |error| said(error, &info.label, &pins);
@@ -187,22 +214,8 @@ impl<T: Admin + Clone> Token<T> {
         id: Option<&[u8]>,
         make: impl FnOnce(&Self, &[u8]) -> TokenResult<()>,
     ) -> Result<(KeyUri, PublicKey)> {
-        let id = match id {
-            Some(id) => id.to_vec(),
-            None => {
-                let mut id = vec![0; 16];
-                software::random()(&mut id).map_err(|reason| anyhow!("no randomness: {reason}"))?;
-                id
-            }
-        };
-        make(self, &id).map_err(|error| match error {
-            TokenError::Exists => anyhow!(
-                "a key {label:?}, or one of this id, is on the token {:?} already, and a key is never overwritten: take \
-                 another name, or `eds keys rotate`",
-                self.info.label
-            ),
-            error => self.say()(error),
-        })?;
+        let id = new_id(id)?;
+        make(self, &id).map_err(|error| self.taken(label, error))?;
         let made = self.uri(label, Some(&id));
         match probe(self.tokens.clone(), &made.to_string(), &self.pins) {
             Ok(probed) => Ok((made, probed.public)),
@@ -211,6 +224,18 @@ impl<T: Admin + Clone> Token<T> {
                 Err(left) => Err(error
                     .context(format!("the new key {made} cannot be used, and is still there ({left:#})"))),
             },
+        }
+    }
+
+    /// Why no key `label` was made.
+    fn taken(&self, label: &str, error: TokenError) -> anyhow::Error {
+        match error {
+            TokenError::Exists => anyhow!(
+                "a key {label:?}, or one of this id, is on the token {:?} already, and a key is never overwritten: take \
+                 another name, or `eds keys rotate`",
+                self.info.label
+            ),
+            error => self.say()(error),
         }
     }
 
@@ -239,6 +264,10 @@ impl<T: Admin + Clone> Token<T> {
                     note(format_args!("passed over: {label:?} (id {}): {error:#}", hex::encode(id)))
                 }
             }
+        }
+        for key in self.wrapping(None, None)? {
+            let label = key.label().map_err(self.say())?;
+            keys.push((label, key.id().map_err(self.say())?, KeyEncryptionKey::ALGORITHM));
         }
         keys.sort();
         let uri = |label: &str, id: &[u8]| {

@@ -49,6 +49,10 @@ impl WrappingKey for GraphWrappingKey {
     fn unwrap(&self, wrapped: &[u8], context: &[u8]) -> Result<Zeroizing<Vec<u8>>> {
         call!(self.0, call_unwrap(wrapped, context)).map(Zeroizing::new)
     }
+
+    fn destroy(&self) -> Result<()> {
+        call!(self.0, call_destroy())
+    }
 }
 
 impl fmt::Debug for GraphWrappingKey {

@@ -50,6 +50,12 @@ fn change<T>(on: &Open, call: impl FnOnce(&CryptokiSession) -> Result<T>) -> Res
     on.with_idle(call)
 }
 
+/// Destroys an object that has no other half.
+pub(super) fn destroy(on: &Open, object: ObjectHandle) -> Result<()> {
+    let _alone = on.slot.module.alone()?;
+    change(on, |raw| raw.destroy_object(object).map_err(error))
+}
+
 /// A key of another token is not changed through this one.
 fn check_same_token(on: &ModuleSession, key: &ModuleKey) -> Result<()> {
     let (on, of) = (&on.0.slot, &key.session.slot);

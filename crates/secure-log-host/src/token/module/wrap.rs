@@ -11,7 +11,7 @@ use secure_log_pkcs11::token::{KeyQuery, Result, TokenError, Wrapping, WrappingK
 
 use super::key::describe;
 use super::session::Open;
-use super::{Module, ModuleSession, error};
+use super::{Module, ModuleSession, admin, error};
 
 const NONCE: usize = 12;
 const TAG: usize = 16;
@@ -96,6 +96,10 @@ impl WrappingKey for ModuleWrappingKey {
             }
             outcome => outcome,
         })
+    }
+
+    fn destroy(&self) -> Result<()> {
+        admin::destroy(&self.session, self.handle)
     }
 }
 
