@@ -144,6 +144,10 @@ impl<S: HasSlot<Value: OpenStore>> s::Guest for StoreComponent<S> {
         Self::run(|store| store.read_tile(&stream_id, level, index))
     }
 
+    fn erase_payloads(stream_id: String, from_seqno: u64, to_seqno: u64) -> Result<u64, s::StoreError> {
+        Self::run(|store| store.erase_payloads(&stream_id, from_seqno, to_seqno))
+    }
+
     fn backup(config: String) -> Result<(), s::StoreError> {
         Self::run(|store| store.backup(&config))
     }

@@ -11,8 +11,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
 
+use crate::domains::{Domains, Found, StreamRules};
 use crate::error::{Error, Result};
-use crate::header::{HeaderRef, entry_hash, payload_hash};
+use crate::header::{HeaderRef, entry_hash};
 use crate::model::{Hash, ZERO_HASH};
 use crate::note::{CheckpointBody, Note, Verified, VerifierKey};
 use crate::record::{LOG_STREAM, Record};
@@ -91,6 +92,8 @@ pub struct ExportReport {
     pub payloads_checked: u64,
     /// Payloads kept elsewhere: not checked.
     pub payloads_elsewhere: u64,
+    /// Payloads that are not there since they were erased, as `_log` records.
+    pub payloads_erased: u64,
 }
 
 /// What `_log` says of a stream whose entries are still to come.
@@ -102,6 +105,8 @@ struct Pending {
     signed: u64,
     /// Size and head hash at which the stream ended.
     end: Option<(u64, Hash)>,
+    /// Last entry whose payload was erased.
+    erased: u64,
 }
 
 /// Checks an export line by line.
@@ -114,6 +119,7 @@ pub struct ExportVerifier {
     signed_size: u64,
     last_checkpoint: u64,
     streams: BTreeMap<String, Pending>,
+    domains: Domains,
     current: Option<Current>,
     lines: u64,
     ended: bool,
@@ -127,6 +133,8 @@ struct Current {
     segments: Vec<(u64, Hash, Hash, u64)>,
     signed: u64,
     end: Option<(u64, Hash)>,
+    erased: u64,
+    rules: StreamRules,
 }
 
 impl ExportVerifier {
@@ -140,6 +148,7 @@ impl ExportVerifier {
             signed_size: 0,
             last_checkpoint: 0,
             streams: BTreeMap::new(),
+            domains: Domains::default(),
             current: None,
             lines: 0,
             ended: false,
@@ -248,13 +257,20 @@ impl ExportVerifier {
                 ),
             ));
         }
+        if done.erased > size {
+            return Err(Error::corrupt(
+                done.stream_id,
+                done.erased,
+                "`_log` records its erasure, and it is not there",
+            ));
+        }
         self.report.entries_uncovered += size - done.signed.min(size);
         Ok(())
     }
 
     fn begin_stream(&mut self, stream_id: &str) -> Result<()> {
         self.finish_stream()?;
-        let Pending { mut segments, signed, end } = match (stream_id, self.report.entries) {
+        let Pending { mut segments, signed, end, erased } = match (stream_id, self.report.entries) {
             (LOG_STREAM, 0) => Pending::default(),
             (LOG_STREAM, _) => return Err(self.bad("`_log` must come before the other streams, once")),
             (_, 0) => return Err(self.bad("`_log` must come first")),
@@ -277,6 +293,8 @@ impl ExportVerifier {
             segments,
             signed,
             end,
+            erased,
+            rules: self.domains.rules(stream_id).unwrap_or_else(StreamRules::of_log),
         });
         Ok(())
     }
@@ -299,16 +317,13 @@ impl ExportVerifier {
         let hash = entry_hash(bytes);
         current.prev = hash;
         current.tree.push(leaf_hash(bytes));
-        match (payload, header.object_ref) {
-            (None, Some(_)) => self.report.payloads_elsewhere += 1,
-            (Some(p), None)
-                if p.len() as u64 == header.payload_len.saturating_add(header.salt_len.into())
-                    && payload_hash(&[], p) == header.payload_hash =>
-            {
-                self.report.payloads_checked += 1;
-            }
-            (Some(_), _) => return corrupt("its payload does not have the hash in the header".into()),
-            (None, None) => return corrupt("its payload is missing".into()),
+        let found =
+            current.rules.check_header(&header).and_then(|()| current.rules.check_payload(&header, payload));
+        match found {
+            Ok(Found::Checked) => self.report.payloads_checked += 1,
+            Ok(Found::Elsewhere) => self.report.payloads_elsewhere += 1,
+            Ok(Found::Erased) => self.report.payloads_erased += 1,
+            Err(reason) => return corrupt(reason.into()),
         }
         let size = current.tree.size();
         if current.stream_id == LOG_STREAM {
@@ -326,6 +341,9 @@ impl ExportVerifier {
                 Ok(record) => record,
                 Err(e) => return corrupt(format!("the record is malformed: {e}")),
             };
+            if let Err(reason) = self.domains.apply(header.seqno, header.time_ms, &record) {
+                return corrupt(reason.into());
+            }
             self.record(header.seqno, record)?;
         } else {
             while let Some((_, root, head, id)) = current.segments.pop_if(|s| s.0 == size) {
@@ -374,7 +392,20 @@ impl ExportVerifier {
                 self.report.segments += 1;
                 Ok(())
             }
+            Record::PayloadsErased { stream_id, to, .. } => {
+                let Some(pending) = self.streams.get_mut(&stream_id) else {
+                    return corrupt("an erasure is recorded of a stream that does not exist");
+                };
+                pending.erased = pending.erased.max(to);
+                Ok(())
+            }
+            Record::KeyRotated { .. } | Record::DomainErased { .. } => Ok(()),
         }
+    }
+
+    /// The objects about erasure domains that a store of this log has.
+    pub(crate) fn domain_objects(&self) -> Vec<crate::store::ObjectWrite> {
+        crate::native::domain_objects(&self.domains)
     }
 
     /// The report, after the last line.
@@ -384,7 +415,8 @@ impl ExportVerifier {
             return Err(self.bad("the export breaks off here: its last line is missing"));
         }
         self.finish_stream()?;
-        let recorded = |p: &Pending| p.segments.last().map_or(0, |s| s.0).max(p.end.map_or(0, |e| e.0));
+        let recorded =
+            |p: &Pending| p.segments.last().map_or(0, |s| s.0).max(p.end.map_or(0, |e| e.0)).max(p.erased);
         if let Some((stream_id, pending)) = self.streams.iter().find(|(_, p)| recorded(p) > 0) {
             return Err(Error::corrupt(
                 stream_id,

@@ -7,6 +7,7 @@ use crate::cbor::{DecodeError, MapReader, MapWriter};
 use crate::error::{Error, Result};
 use crate::limits::{MAX_HEADER, MAX_STREAM_ID};
 use crate::model::{Hash, Severity};
+use crate::sealing::{NONCE_LEN, TAG_KEY_ID_LEN, TAG_LEN, is_hex_id, is_tag};
 
 /// Version of the header format.
 pub const HEADER_VERSION: u64 = 1;
@@ -58,7 +59,7 @@ pub struct HeaderOf<T, B> {
     pub producer: T,
     /// BLAKE3 of the stored payload bytes: salt, if any, then payload.
     pub payload_hash: Hash,
-    /// Payload length without the salt.
+    /// Payload length without the salt; of a sealed payload what was sealed, without the tag.
     pub payload_len: u64,
     /// Media type of the payload.
     pub payload_encoding: Option<T>,
@@ -70,11 +71,11 @@ pub struct HeaderOf<T, B> {
     pub session_id: [u8; 16],
     /// Boot of the host that wrote it.
     pub boot_id: Option<T>,
-    /// Nonce of a sealed payload (reserved).
-    pub nonce: Option<[u8; 24]>,
-    /// Data key of a sealed payload (reserved).
+    /// Nonce of a sealed payload.
+    pub nonce: Option<[u8; NONCE_LEN]>,
+    /// Data key of a sealed payload.
     pub data_key_id: Option<T>,
-    /// Keyed tags that stand for event type and producer (reserved).
+    /// Event type and producer are keyed tags: id of their key.
     pub keyed_tags: Option<B>,
     /// Length of the salt stored in front of the payload: 0 or [`SALT_LEN`].
     pub salt_len: u32,
@@ -88,6 +89,42 @@ pub type Header = HeaderOf<String, Vec<u8>>;
 pub type HeaderRef<'a> = HeaderOf<&'a str, &'a [u8]>;
 
 impl<T: AsRef<str>, B: AsRef<[u8]>> HeaderOf<T, B> {
+    /// Length of the payload as it is stored: with its salt, or with the tag of its seal.
+    pub fn stored_len(&self) -> u64 {
+        let more = if self.nonce.is_some() { TAG_LEN as u64 } else { self.salt_len.into() };
+        self.payload_len.saturating_add(more)
+    }
+
+    /// What does not go together: the field and what is wrong with it.
+    fn contradiction(&self) -> Option<(&'static str, &'static str)> {
+        let Some(id) = &self.data_key_id else {
+            return match (&self.nonce, &self.keyed_tags) {
+                (None, None) => None,
+                (Some(_), _) => Some(("data-key-id", "a sealed payload names its data key")),
+                (None, Some(_)) => Some(("keyed-tags", "only sealed entries have keyed tags")),
+            };
+        };
+        if self.nonce.is_none() {
+            Some(("nonce", "a sealed payload has a nonce"))
+        } else if !is_hex_id(id.as_ref()) {
+            Some(("data-key-id", "is not 32 lower-case hexadecimal digits"))
+        } else if self.salt_len != 0 {
+            Some(("salt-len", "a sealed payload has no salt"))
+        } else if self.object_ref.is_some() {
+            Some(("object-ref", "a sealed payload is kept here"))
+        } else if let Some(tags) = &self.keyed_tags {
+            if tags.as_ref().len() != TAG_KEY_ID_LEN {
+                Some(("keyed-tags", "the id of a tag key has 16 bytes"))
+            } else if !is_tag(self.event_type.as_ref()) || !is_tag(self.producer.as_ref()) {
+                Some(("keyed-tags", "event type and producer are not keyed tags"))
+            } else {
+                None
+            }
+        } else {
+            None
+        }
+    }
+
     /// Canonical bytes, without looking at the rules for names.
     pub(crate) fn encode_unchecked(&self) -> Vec<u8> {
         let mut w = MapWriter::with_capacity(320);
@@ -140,6 +177,9 @@ impl<T: AsRef<str>, B: AsRef<[u8]>> HeaderOf<T, B> {
         }
         if self.salt_len != 0 && self.salt_len != SALT_LEN {
             return Err(Error::invalid("salt-len", format!("{} is neither 0 nor 32", self.salt_len)));
+        }
+        if let Some((field, reason)) = self.contradiction() {
+            return Err(Error::invalid(field, reason));
         }
         let bytes = self.encode_unchecked();
         if bytes.len() > MAX_HEADER {
@@ -231,7 +271,10 @@ impl<'a> HeaderRef<'a> {
         {
             return Err(DecodeError("a name is empty, too long or holds control characters"));
         }
-        Ok(header)
+        match header.contradiction() {
+            Some((_, reason)) => Err(DecodeError(reason)),
+            None => Ok(header),
+        }
     }
 
     /// A copy that owns its text.
@@ -316,20 +359,31 @@ mod tests {
             names in (name(), name(), name(), name()),
             options in (
                 proptest::option::of(name()), proptest::option::of(name()), proptest::option::of(name()),
-                proptest::option::of(name()), proptest::option::of(name()),
+                proptest::option::of(name()),
             ),
             numbers in (1..=u64::MAX, any::<u64>(), any::<u64>(), 0u8..8),
             hashes in (any::<[u8; 32]>(), any::<[u8; 32]>(), any::<[u8; 16]>()),
-            sealed in (proptest::option::of(any::<[u8; 24]>()), proptest::option::of(any::<Vec<u8>>()), any::<bool>()),
+            sealed in proptest::option::of((any::<[u8; 24]>(), "[0-9a-f]{32}", proptest::option::of(any::<[u8; 16]>()))),
+            salted in any::<bool>(),
         ) -> Header {
-            Header {
+            let mut header = Header {
                 stream_id: names.0, seqno: numbers.0, prev_hash: hashes.0, time_ms: numbers.1,
                 event_type: names.1, severity: Severity::from_number(numbers.3).unwrap(),
                 producer: names.2, payload_hash: hashes.1, payload_len: numbers.2,
                 payload_encoding: options.0, object_ref: options.1, software_version: names.3,
-                session_id: hashes.2, boot_id: options.2, nonce: sealed.0, data_key_id: options.3,
-                keyed_tags: sealed.1, salt_len: if sealed.2 { SALT_LEN } else { 0 }, event_id: options.4,
+                session_id: hashes.2, boot_id: options.2, nonce: None, data_key_id: None,
+                keyed_tags: None, salt_len: if salted { SALT_LEN } else { 0 }, event_id: options.3,
+            };
+            if let Some((nonce, id, tags)) = sealed {
+                (header.nonce, header.data_key_id) = (Some(nonce), Some(id));
+                (header.salt_len, header.object_ref) = (0, None);
+                if let Some(tags) = tags {
+                    let tag = |n: u8| format!("keyed:{}", crate::sealing::hex(&[n; 16]));
+                    (header.event_type, header.producer) = (tag(1), tag(2));
+                    header.keyed_tags = Some(tags.to_vec());
+                }
             }
+            header
         }
     }
 
@@ -354,6 +408,51 @@ mod tests {
         #[test]
         fn never_panics(bytes in any::<Vec<u8>>()) {
             let _ = HeaderRef::decode(&bytes);
+        }
+    }
+
+    #[test]
+    fn what_does_not_go_together_is_neither_written_nor_read() {
+        let tag = format!("keyed:{}", "a".repeat(32));
+        let good = Header {
+            stream_id: "s".into(),
+            seqno: 1,
+            prev_hash: [0; 32],
+            time_ms: 0,
+            event_type: tag.clone(),
+            severity: Severity::Debug,
+            producer: tag,
+            payload_hash: [0; 32],
+            payload_len: 3,
+            payload_encoding: None,
+            object_ref: None,
+            software_version: "v".into(),
+            session_id: [0; 16],
+            boot_id: None,
+            nonce: Some([1; 24]),
+            data_key_id: Some("0".repeat(32)),
+            keyed_tags: Some(vec![2; 16]),
+            salt_len: 0,
+            event_id: None,
+        };
+        assert_eq!(good.stored_len(), 19);
+        assert!(HeaderRef::decode(&good.encode().unwrap()).is_ok());
+        let bad: [(&str, fn(&mut Header)); 8] = [
+            ("nonce", |h| h.nonce = None),
+            ("data-key-id", |h| h.data_key_id = None),
+            ("data-key-id", |h| h.data_key_id = Some("A".repeat(32))),
+            ("salt-len", |h| h.salt_len = SALT_LEN),
+            ("object-ref", |h| h.object_ref = Some("x".into())),
+            ("keyed-tags", |h| h.keyed_tags = Some(vec![2; 15])),
+            ("keyed-tags", |h| h.producer = "gate".into()),
+            ("keyed-tags", |h| (h.nonce, h.data_key_id) = (None, None)),
+        ];
+        for (field, change) in bad {
+            let mut header = good.clone();
+            change(&mut header);
+            let error = header.encode().unwrap_err();
+            assert!(matches!(&error, Error::Invalid(i) if i.field == field), "{field}: {error}");
+            assert!(HeaderRef::decode(&header.encode_unchecked()).is_err(), "{field}");
         }
     }
 

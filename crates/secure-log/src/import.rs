@@ -130,6 +130,7 @@ impl<S: SecureLogStore> Importer<S> {
     /// The store and what it holds now, after the last line.
     pub fn finish(mut self) -> Result<(S, ExportReport)> {
         self.flush()?;
+        self.objects.extend(self.verifier.domain_objects());
         if !self.objects.is_empty() {
             self.store.append(&[], &[], &self.objects)?;
         }

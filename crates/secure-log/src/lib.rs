@@ -9,12 +9,14 @@
 //! - [`signer::CheckpointSigner`], the seam to whoever holds the keys.
 //! - [`proof`] and [`export`] check what was handed out, without the log; [`proof_file`] is a
 //!   proof as a file.
+//! - [`sealing`]: payloads that only whoever holds a key can read.
 //! - [`cosignature`], [`policy`] and [`witness`]: what witnesses say of a log's checkpoints.
 //!
 //! The byte formats are specified in `docs/format.md`.
 
 pub mod cbor;
 pub mod cosignature;
+mod domains;
 pub mod envelope;
 pub mod error;
 pub mod export;
@@ -28,6 +30,7 @@ pub mod policy;
 pub mod proof;
 pub mod proof_file;
 pub mod record;
+pub mod sealing;
 mod secure_log;
 pub mod signature;
 pub mod signer;

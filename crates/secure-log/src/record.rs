@@ -1,8 +1,8 @@
 //! Records of the reserved stream `_log`, and the objects that point to them.
 //!
-//! `_log` tells what happens to streams: created, deprecated, segment closed. Its entries are the
-//! authority; the objects `stream`, `frozen` and `segment` are an index of them, and verification
-//! compares the two.
+//! `_log` tells what happens to streams: created, deprecated, segment closed, erased; and to keys. Its
+//! entries are the authority; the objects `stream`, `frozen` and `segment`, and those of kind `state`
+//! that begin with `domain`, `kek` and `erased`, are an index of them, and verification compares the two.
 
 use crate::cbor::{DecodeError, MapReader, MapWriter};
 use crate::error::{Error, Result};
@@ -32,6 +32,10 @@ pub enum Record {
         tier: Tier,
         /// What it is for.
         description: Option<String>,
+        /// Whose data it is, where that is not its own id.
+        erasure_domain: Option<String>,
+        /// Milliseconds after an entry's time within which its payload is not erased; not 0.
+        retention_ms: Option<u64>,
     },
     /// A stream takes no further entries.
     StreamDeprecated {
@@ -55,6 +59,33 @@ pub enum Record {
         /// Entry hash of entry `size`.
         head_hash: Hash,
     },
+    /// An erasure domain has another key-encryption key.
+    KeyRotated {
+        /// The domain.
+        domain: String,
+        /// Name of its key until now.
+        from: String,
+        /// Name of its key from now on.
+        to: String,
+    },
+    /// Payloads of a stretch of a stream are erased.
+    PayloadsErased {
+        /// The stream.
+        stream_id: String,
+        /// First entry.
+        from: u64,
+        /// Last entry.
+        to: u64,
+        /// Why.
+        reason: String,
+    },
+    /// All payloads of a domain are erased, and its key-encryption keys are destroyed.
+    DomainErased {
+        /// The domain.
+        domain: String,
+        /// Why.
+        reason: String,
+    },
 }
 
 mod key {
@@ -66,6 +97,13 @@ mod key {
     pub const TREE_ALG: u64 = 6;
     pub const TIER: u64 = 7;
     pub const DESCRIPTION: u64 = 8;
+    pub const DOMAIN: u64 = 9;
+    pub const RETENTION_MS: u64 = 10;
+    pub const FROM_KEY: u64 = 11;
+    pub const TO_KEY: u64 = 12;
+    pub const FROM_SEQNO: u64 = 13;
+    pub const TO_SEQNO: u64 = 14;
+    pub const REASON: u64 = 15;
 }
 
 impl Record {
@@ -76,6 +114,9 @@ impl Record {
             Self::StreamCreated { .. } => "stream-created",
             Self::StreamDeprecated { .. } => "stream-deprecated",
             Self::SegmentClosed { .. } => "segment-closed",
+            Self::KeyRotated { .. } => "key-rotated",
+            Self::PayloadsErased { .. } => "payloads-erased",
+            Self::DomainErased { .. } => "domain-erased",
         }
     }
 
@@ -86,10 +127,14 @@ impl Record {
             Self::LogCreated { origin } => {
                 w.text(key::NAME, origin).text(key::TREE_ALG, TREE_ALG);
             }
-            Self::StreamCreated { stream_id, tier, description } => {
+            Self::StreamCreated { stream_id, tier, description, erasure_domain, retention_ms } => {
                 w.text(key::NAME, stream_id)
                     .text(key::TIER, tier.name())
-                    .opt_text(key::DESCRIPTION, description.as_deref());
+                    .opt_text(key::DESCRIPTION, description.as_deref())
+                    .opt_text(key::DOMAIN, erasure_domain.as_deref());
+                if let Some(ms) = retention_ms {
+                    w.uint(key::RETENTION_MS, *ms);
+                }
             }
             Self::StreamDeprecated { stream_id, size, head_hash } => {
                 w.text(key::NAME, stream_id).uint(key::SIZE, *size).bytes(key::HEAD_HASH, head_hash);
@@ -102,6 +147,18 @@ impl Record {
                     .bytes(key::HEAD_HASH, head_hash)
                     .text(key::TREE_ALG, TREE_ALG);
             }
+            Self::KeyRotated { domain, from, to } => {
+                w.text(key::NAME, domain).text(key::FROM_KEY, from).text(key::TO_KEY, to);
+            }
+            Self::PayloadsErased { stream_id, from, to, reason } => {
+                w.text(key::NAME, stream_id)
+                    .uint(key::FROM_SEQNO, *from)
+                    .uint(key::TO_SEQNO, *to)
+                    .text(key::REASON, reason);
+            }
+            Self::DomainErased { domain, reason } => {
+                w.text(key::NAME, domain).text(key::REASON, reason);
+            }
         }
         w.finish()
     }
@@ -113,6 +170,8 @@ impl Record {
         let (mut size, mut first_seqno) = (None, None);
         let (mut root, mut head_hash) = (None, None);
         let (mut tree_alg, mut tier, mut description) = (None, None, None);
+        let (mut domain, mut retention_ms, mut reason) = (None, None, None);
+        let (mut from_key, mut to_key, mut from, mut to) = (None, None, None, None);
         while let Some((k, v)) = map.next()? {
             match k {
                 key::NAME => name = Some(v.text()?.to_owned()),
@@ -123,6 +182,13 @@ impl Record {
                 key::TREE_ALG => tree_alg = Some(v.text()?),
                 key::TIER => tier = Some(v.text()?),
                 key::DESCRIPTION => description = Some(v.text()?.to_owned()),
+                key::DOMAIN => domain = Some(v.text()?.to_owned()),
+                key::RETENTION_MS => retention_ms = Some(v.uint()?),
+                key::FROM_KEY => from_key = Some(v.text()?.to_owned()),
+                key::TO_KEY => to_key = Some(v.text()?.to_owned()),
+                key::FROM_SEQNO => from = Some(v.uint()?),
+                key::TO_SEQNO => to = Some(v.uint()?),
+                key::REASON => reason = Some(v.text()?.to_owned()),
                 _ => return Err(DecodeError("a record field is unknown")),
             }
         }
@@ -133,11 +199,18 @@ impl Record {
         }
         let record = match event_type {
             "log-created" => Self::LogCreated { origin: name },
-            "stream-created" => Self::StreamCreated {
-                stream_id: name,
-                tier: Tier::from_name(tier.ok_or(MISSING)?).ok_or(DecodeError("tier is not known"))?,
-                description,
-            },
+            "stream-created" => {
+                if domain.as_ref() == Some(&name) || retention_ms == Some(0) {
+                    return Err(DecodeError("a record says what goes without saying"));
+                }
+                Self::StreamCreated {
+                    stream_id: name,
+                    tier: Tier::from_name(tier.ok_or(MISSING)?).ok_or(DecodeError("tier is not known"))?,
+                    description,
+                    erasure_domain: domain,
+                    retention_ms,
+                }
+            }
             "stream-deprecated" => Self::StreamDeprecated {
                 stream_id: name,
                 size: size.ok_or(MISSING)?,
@@ -150,6 +223,16 @@ impl Record {
                 first_seqno: first_seqno.ok_or(MISSING)?,
                 head_hash: head_hash.ok_or(MISSING)?,
             },
+            "key-rotated" => {
+                Self::KeyRotated { domain: name, from: from_key.ok_or(MISSING)?, to: to_key.ok_or(MISSING)? }
+            }
+            "payloads-erased" => Self::PayloadsErased {
+                stream_id: name,
+                from: from.ok_or(MISSING)?,
+                to: to.ok_or(MISSING)?,
+                reason: reason.ok_or(MISSING)?,
+            },
+            "domain-erased" => Self::DomainErased { domain: name, reason: reason.ok_or(MISSING)? },
             _ => return Err(DecodeError("an event type that `_log` does not have")),
         };
         // Fields that the record does not have, or that stand where they do not belong.
@@ -211,12 +294,23 @@ mod tests {
     fn records_round_trip_and_nothing_else_decodes() {
         let records = [
             Record::LogCreated { origin: "example.com/log".into() },
-            Record::StreamCreated { stream_id: "a".into(), tier: Tier::Public, description: None },
+            Record::StreamCreated {
+                stream_id: "a".into(),
+                tier: Tier::Public,
+                description: None,
+                erasure_domain: None,
+                retention_ms: None,
+            },
             Record::StreamCreated {
                 stream_id: "a".into(),
                 tier: Tier::Protected,
                 description: Some("what it is for".into()),
+                erasure_domain: Some("customer-7".into()),
+                retention_ms: Some(86_400_000),
             },
+            Record::KeyRotated { domain: "a".into(), from: "a".into(), to: "a-2".into() },
+            Record::PayloadsErased { stream_id: "a".into(), from: 3, to: 300, reason: "asked to".into() },
+            Record::DomainErased { domain: "a".into(), reason: "asked to".into() },
             Record::StreamDeprecated { stream_id: "a".into(), size: 7, head_hash: [1; 32] },
             Record::SegmentClosed {
                 stream_id: "a".into(),
@@ -237,6 +331,20 @@ mod tests {
             for n in 0..bytes.len() {
                 assert!(Record::decode(r.event_type(), &bytes[..n]).is_err());
             }
+        }
+    }
+
+    #[test]
+    fn what_goes_without_saying_is_not_said() {
+        let created = |erasure_domain: Option<&str>, retention_ms| Record::StreamCreated {
+            stream_id: "a".into(),
+            tier: Tier::Protected,
+            description: None,
+            erasure_domain: erasure_domain.map(str::to_owned),
+            retention_ms,
+        };
+        for redundant in [created(Some("a"), None), created(None, Some(0))] {
+            assert!(Record::decode("stream-created", &redundant.encode()).is_err(), "{redundant:?}");
         }
     }
 

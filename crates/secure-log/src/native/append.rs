@@ -2,13 +2,19 @@
 //! one transaction that is a compare-and-set on every stream it touches.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
+use zeroize::Zeroizing;
+
+use super::seal::{DataKey, Protection, Sealing, TagKey};
 use super::*;
+use crate::domains::Found;
 use crate::error::Conflict;
 use crate::header::SALT_LEN;
 use crate::limits::{MAX_BATCH_BYTES, MAX_BATCH_EVENTS, MAX_PAYLOAD};
 use crate::record::{LOG_ENCODING, LOG_PRODUCER, encode_pointer};
+use crate::sealing::{NONCE_LEN, Place, Tagged, encode_event, keys, tag};
 use crate::store::{ObjectKind, ObjectWrite, StreamAppend};
 
 /// How often, and for how many milliseconds, an append starts over from a fresh head before it gives up. Other writers
@@ -30,6 +36,9 @@ struct Extra {
     payload_hash: Hash,
     payload_len: u64,
     salt_len: u32,
+    /// What is sealed, anew for each place that the row may get.
+    plain: Option<Zeroizing<Vec<u8>>>,
+    nonce: Option<[u8; NONCE_LEN]>,
 }
 
 /// What became of an append.
@@ -48,12 +57,24 @@ struct Draft {
     extras: Vec<Extra>,
     /// Which events the rows came from.
     events: Vec<usize>,
+    /// How the rows are made ready for their stream.
+    shape: Shape,
+}
+
+/// What was done to payloads, event types and producers of a draft.
+enum Shape {
+    /// Nothing: they are as the events have them.
+    Raw,
+    /// Payloads are salted, since the stream is public, or does not exist and will be.
+    Salted { created: bool },
+    /// They are to be sealed, and tags stand for event types and producers where there is a tag key.
+    Sealed { protection: Arc<Protection>, tags: Option<Arc<TagKey>> },
 }
 
 impl Draft {
     fn new(stream_id: &str) -> Self {
         let append = StreamAppend { prior: StreamHead::empty(stream_id), rows: Vec::new() };
-        Self { append, extras: Vec::new(), events: Vec::new() }
+        Self { append, extras: Vec::new(), events: Vec::new(), shape: Shape::Raw }
     }
 }
 
@@ -168,15 +189,9 @@ impl<S: SecureLogStore, E: Environment> NativeSecureLog<S, E> {
             };
             let draft = &mut drafts[place];
             let payload_len = event.payload.len() as u64;
-            let (payload, hash, salt_len) = if event.object_ref.is_some() {
-                (None, payload_hash(&[], &event.payload), 0)
-            } else {
-                let salt: [u8; SALT_LEN as usize] = self.random.take(&mut self.env);
-                let mut stored = Vec::with_capacity(salt.len() + event.payload.len());
-                stored.extend_from_slice(&salt);
-                stored.extend_from_slice(&event.payload);
-                let hash = payload_hash(&[], &stored);
-                (Some(stored), hash, SALT_LEN)
+            let (payload, hash) = match event.object_ref {
+                Some(_) => (None, payload_hash(&[], &event.payload)),
+                None => (Some(event.payload), ZERO_HASH),
             };
             draft.append.rows.push(unlinked(
                 time_ms,
@@ -191,7 +206,9 @@ impl<S: SecureLogStore, E: Environment> NativeSecureLog<S, E> {
                 object_ref: event.object_ref,
                 payload_hash: hash,
                 payload_len,
-                salt_len,
+                salt_len: 0,
+                plain: None,
+                nonce: None,
             });
             draft.events.push(i);
         }
@@ -206,16 +223,23 @@ impl<S: SecureLogStore, E: Environment> NativeSecureLog<S, E> {
     fn existing_event(&mut self, stream_id: &str, new: &Row, extra: &Extra) -> Result<Option<AppendResult>> {
         let Some(id) = &new.id else { return Ok(None) };
         let Some(seqno) = self.store.find_id(stream_id, id)? else { return Ok(None) };
-        let row = self.row(stream_id, seqno, extra.object_ref.is_none())?;
+        let mut row = self.row(stream_id, seqno, extra.object_ref.is_none())?;
+        let stored = row.payload.take();
         let header = verify::check_row(stream_id, &row)?;
-        verify::check_payload(stream_id, &header, row.payload.as_deref())?;
-        let same_payload = match (&row.payload, &new.payload) {
-            // Each has a salt of its own.
-            (Some(stored), Some(new)) => {
-                stored.get(header.salt_len as usize..) == new.get(extra.salt_len as usize..)
-            }
-            (None, None) => header.payload_hash == extra.payload_hash,
-            _ => false,
+        let found = self.rules(stream_id)?.check_payload(&header, stored.as_deref());
+        let same_payload = match (found, stored) {
+            (Err(reason), _) => return Err(Error::corrupt(stream_id, seqno, reason)),
+            (Ok(Found::Elsewhere), _) => header.payload_hash == extra.payload_hash,
+            // What is left of it is compared.
+            (Ok(Found::Erased), _) | (Ok(Found::Checked), None) => header.payload_len == extra.payload_len,
+            (Ok(Found::Checked), Some(stored)) => match (&extra.plain, &new.payload) {
+                (Some(plain), _) if header.nonce.is_some() => *self.open_payload(&header, stored)? == **plain,
+                // Each has a salt of its own.
+                (None, Some(new)) => {
+                    stored.get(header.salt_len as usize..) == new.get(extra.salt_len as usize..)
+                }
+                _ => false,
+            },
         };
         let same = same_payload
             && header.event_type == new.event_type
@@ -293,13 +317,90 @@ impl<S: SecureLogStore, E: Environment> NativeSecureLog<S, E> {
         }
     }
 
-    fn link(&self, draft: &mut Draft, prior: StreamHead) -> Result<()> {
+    /// Makes the rows of a draft ready for their stream, which `created` says is not there yet.
+    fn shape(&mut self, draft: &mut Draft, created: bool) -> Result<()> {
+        match draft.shape {
+            // Somebody else may have created it meanwhile, and sealed.
+            Shape::Salted { created: true } if !created => {}
+            Shape::Salted { .. } | Shape::Sealed { .. } => return Ok(()),
+            Shape::Raw => {}
+        }
+        let stream_id = draft.append.prior.stream_id.as_str();
+        let protection = match created {
+            true => None,
+            false => Some(self.existing_protection(stream_id)?),
+        };
+        let Some(protection) = protection.filter(|protection| protection.is_sealed()) else {
+            if matches!(draft.shape, Shape::Raw) {
+                for (row, extra) in draft.append.rows.iter_mut().zip(&mut draft.extras) {
+                    let Some(payload) = row.payload.take() else { continue };
+                    let salt: [u8; SALT_LEN as usize] = self.random.take(&mut self.env);
+                    let mut stored = Vec::with_capacity(salt.len() + payload.len());
+                    stored.extend_from_slice(&salt);
+                    stored.extend_from_slice(&payload);
+                    extra.payload_hash = payload_hash(&[], &stored);
+                    extra.salt_len = SALT_LEN;
+                    row.payload = Some(stored);
+                }
+            }
+            draft.shape = Shape::Salted { created };
+            return Ok(());
+        };
+        if draft.extras.iter().any(|extra| extra.object_ref.is_some()) {
+            return Err(Error::invalid(
+                "object-ref",
+                format!(
+                    "stream {stream_id:?} is {}: what is kept elsewhere cannot be sealed here, and its bare hash \
+                     would let anybody confirm a guess; append it to a public stream",
+                    protection.tier.name()
+                ),
+            ));
+        }
+        let tags = match protection.tier {
+            Tier::HighlyRestricted => Some(self.tag_key(stream_id)?),
+            _ => None,
+        };
+        for (row, extra) in draft.append.rows.iter_mut().zip(&mut draft.extras) {
+            let mut payload = Zeroizing::new(row.payload.take().unwrap_or_default());
+            payload.drain(..extra.salt_len as usize);
+            extra.salt_len = 0;
+            let plain = match &tags {
+                None => payload,
+                Some(tags) => {
+                    let plain = encode_event(&row.event_type, &row.producer, &payload);
+                    seal::check_sealed_len("payload", plain.len())?;
+                    row.event_type = tag(&tags.key, Tagged::EventType, &row.event_type);
+                    row.producer = tag(&tags.key, Tagged::Producer, &row.producer);
+                    plain
+                }
+            };
+            extra.payload_len = plain.len() as u64;
+            extra.plain = Some(plain);
+        }
+        draft.shape = Shape::Sealed { protection, tags };
+        Ok(())
+    }
+
+    fn link(&mut self, draft: &mut Draft, prior: StreamHead, key: Option<&DataKey>) -> Result<()> {
         let stream_id = prior.stream_id.as_str();
         let (mut seqno, mut prev_hash) = (prior.seqno, prior.entry_hash);
-        for (row, extra) in draft.append.rows.iter_mut().zip(&draft.extras) {
+        let keyed_tags = match &draft.shape {
+            Shape::Sealed { tags: Some(tags), .. } => Some(&tags.id[..]),
+            _ => None,
+        };
+        for (row, extra) in draft.append.rows.iter_mut().zip(&mut draft.extras) {
             seqno = seqno
                 .checked_add(1)
                 .ok_or_else(|| Error::Storage(format!("stream {stream_id:?} is full")))?;
+            if let (Some(key), Some(plain)) = (key, &extra.plain) {
+                // The place is part of the seal, and no nonce is used twice: a row that moves is sealed anew.
+                let nonce: [u8; NONCE_LEN] = self.random.take(&mut self.env);
+                let place = Place { stream_id, data_key_id: &key.id, seqno };
+                let stored = key.sealer.seal(&nonce, place, plain)?;
+                extra.payload_hash = payload_hash(&[], &stored);
+                extra.nonce = Some(nonce);
+                row.payload = Some(stored);
+            }
             let header = HeaderRef {
                 stream_id,
                 seqno,
@@ -315,9 +416,9 @@ impl<S: SecureLogStore, E: Environment> NativeSecureLog<S, E> {
                 software_version: &self.software_version,
                 session_id: self.session_id,
                 boot_id: self.boot_id.as_deref(),
-                nonce: None,
-                data_key_id: None,
-                keyed_tags: None,
+                nonce: extra.nonce,
+                data_key_id: key.map(|key| key.id.as_str()),
+                keyed_tags,
                 salt_len: extra.salt_len,
                 event_id: row.id.as_deref(),
             };
@@ -350,6 +451,8 @@ impl<S: SecureLogStore, E: Environment> NativeSecureLog<S, E> {
                 payload_hash: payload_hash(&[], &payload),
                 payload_len: payload.len() as u64,
                 salt_len: 0,
+                plain: None,
+                nonce: None,
             });
             draft.append.rows.push(unlinked(
                 time_ms,
@@ -360,7 +463,7 @@ impl<S: SecureLogStore, E: Environment> NativeSecureLog<S, E> {
                 Some(payload),
             ));
         }
-        self.link(&mut draft, prior)?;
+        self.link(&mut draft, prior, None)?;
         Ok(draft)
     }
 
@@ -402,18 +505,41 @@ impl<S: SecureLogStore, E: Environment> NativeSecureLog<S, E> {
             }
             let own = drafts.len();
             let mut created: Vec<Record> = Vec::new();
+            let mut objects: Vec<ObjectWrite> = Vec::new();
+            let mut fresh: Vec<(String, Arc<DataKey>)> = Vec::new();
             for draft in drafts.iter_mut() {
                 let (head, create) = self.append_head(&draft.append.prior.stream_id)?;
+                self.shape(draft, create)?;
                 if create {
+                    objects.extend(self.implicit_domain(&head.stream_id)?);
                     created.push(Record::StreamCreated {
                         stream_id: head.stream_id.clone(),
                         tier: Tier::Public,
                         description: None,
+                        erasure_domain: None,
+                        retention_ms: None,
                     });
                 }
-                self.link(draft, head)?;
+                let sealing = match &draft.shape {
+                    Shape::Sealed { protection, .. } => {
+                        let protection = protection.clone();
+                        Some(self.sealing(&head.stream_id, &protection)?)
+                    }
+                    _ => None,
+                };
+                let Some(Sealing { key, fresh: made }) = sealing else {
+                    self.link(draft, head, None)?;
+                    continue;
+                };
+                if !made.is_empty() {
+                    fresh.push((head.stream_id.clone(), key.clone()));
+                    objects.extend(made);
+                }
+                self.link(draft, head, Some(&key))?;
             }
-            let mut objects = Vec::new();
+            // Streams of one domain hold to the same state of it.
+            let mut seen = HashSet::new();
+            objects.retain(|object| seen.insert((object.kind, object.key.clone())));
             if !created.is_empty() {
                 let draft = self.log_draft(&created, time_ms)?;
                 let first = 1 + draft.append.prior.seqno + (draft.append.rows.len() - created.len()) as u64;
@@ -428,6 +554,9 @@ impl<S: SecureLogStore, E: Environment> NativeSecureLog<S, E> {
                 draft.append = append;
             }
             if let Ok(Attempt::Stored) = outcome {
+                for (stream_id, key) in &fresh {
+                    self.keyring.stored(stream_id, key);
+                }
                 for draft in drafts.iter() {
                     if let Some(last) = draft.append.rows.last() {
                         self.remember(StreamHead {
@@ -555,12 +684,17 @@ impl<S: SecureLogStore, E: Environment> NativeSecureLog<S, E> {
 
     /// Appends records to `_log` together with the objects that point to them. `Conflict` where
     /// something other than the head of `_log` stood against it.
+    ///
+    /// `time_ms`: the time that the records get, where it was read already. `more`: objects that go with them, given the
+    /// number of the first.
     pub(super) fn commit_records(
         &mut self,
         records: &[Record],
         expect: &[StreamHead],
+        time_ms: Option<u64>,
+        more: impl Fn(u64) -> Vec<ObjectWrite>,
     ) -> Result<CommittedRecords> {
-        let time_ms = self.env.now_ms();
+        let time_ms = time_ms.unwrap_or_else(|| self.env.now_ms());
         let mut resends = 0;
         let mut before = None;
         for attempt in 1.. {
@@ -570,7 +704,8 @@ impl<S: SecureLogStore, E: Environment> NativeSecureLog<S, E> {
             let draft = self.log_draft(records, time_ms)?;
             let prior = draft.append.prior.clone();
             let first = 1 + prior.seqno + (draft.append.rows.len() - records.len()) as u64;
-            let objects: Vec<_> = (first..).zip(records).filter_map(|(n, r)| pointer(r, n)).collect();
+            let mut objects: Vec<_> = (first..).zip(records).filter_map(|(n, r)| pointer(r, n)).collect();
+            objects.extend(more(first));
             let appends = [draft.append];
             match self.try_append(&appends, expect, &objects, &mut resends)? {
                 Attempt::Stored => {
@@ -580,6 +715,11 @@ impl<S: SecureLogStore, E: Environment> NativeSecureLog<S, E> {
                             seqno: last.seqno,
                             entry_hash: last.entry_hash,
                         });
+                    }
+                    for record in records {
+                        if let Record::SegmentClosed { stream_id, .. } = record {
+                            self.keyring.segment_closed(stream_id);
+                        }
                     }
                     return Ok(CommittedRecords { first, time_ms });
                 }
@@ -623,14 +763,17 @@ pub(super) struct CommittedRecords {
     pub(super) time_ms: u64,
 }
 
-/// The object that points to a record.
+/// The object that points to a record. Those of domains follow from more than one record.
 pub(crate) fn pointer(record: &Record, number: u64) -> Option<ObjectWrite> {
     let (kind, key) = match record {
-        Record::LogCreated { .. } => return None,
+        Record::LogCreated { .. } | Record::KeyRotated { .. } | Record::DomainErased { .. } => return None,
         Record::StreamCreated { stream_id, .. } => (ObjectKind::Stream, stream_id.clone()),
         Record::StreamDeprecated { stream_id, .. } => (ObjectKind::Frozen, stream_id.clone()),
         Record::SegmentClosed { stream_id, size, .. } => {
             (ObjectKind::Segment, crate::record::segment_key(stream_id, *size))
+        }
+        Record::PayloadsErased { stream_id, from, .. } => {
+            (ObjectKind::State, keys::erased(stream_id, *from, number))
         }
     };
     Some(ObjectWrite { kind, key, value: encode_pointer(number), expected: None })

@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use super::seal::{domain_objects, parse_data_key, parse_tag_key};
 use super::*;
+use crate::domains::Domains;
 use crate::note::{CheckpointBody, Note, VerifierKey};
-use crate::record::{checkpoint_key, parse_checkpoint_key, parse_segment_key, segment_key};
+use crate::record::{checkpoint_key, encode_pointer, parse_checkpoint_key, parse_segment_key, segment_key};
+use crate::sealing::{WrappedKey, keys};
 use crate::signer::KeyError;
 use crate::store::{Object, ObjectKind, ObjectWrite};
 use crate::tree;
@@ -185,9 +188,10 @@ impl<S: SecureLogStore, E: Environment> NativeSecureLog<S, E> {
                 ),
             ));
         }
-        let mut streams = self.verify_log(&checkpoints, &head, latest.size)?;
+        let (mut streams, domains) = self.verify_log(&checkpoints, &head, latest.size)?;
         let segments = self.verify_index(&mut streams)?;
-        let (covered, total) = self.verify_streams(&streams)?;
+        self.verify_state(&domains)?;
+        let (covered, total) = self.verify_streams(&streams, &domains)?;
         Ok(CheckpointReport {
             checkpoints: checkpoints.len() as u64,
             signatures_verified: verified.trusted,
@@ -258,8 +262,9 @@ impl<S: SecureLogStore, E: Environment> NativeSecureLog<S, E> {
         checkpoints: &[Checkpoint],
         head: &StreamHead,
         signed_size: u64,
-    ) -> Result<BTreeMap<String, StreamFacts>> {
+    ) -> Result<(BTreeMap<String, StreamFacts>, Domains)> {
         let mut streams: BTreeMap<String, StreamFacts> = BTreeMap::new();
+        let mut domains = Domains::default();
         let mut frontier = tree::Frontier::default();
         let mut pending = checkpoints.iter().peekable();
         self.walk(LOG_STREAM, 1, head.seqno, true, true, |row, header| {
@@ -275,7 +280,11 @@ impl<S: SecureLogStore, E: Environment> NativeSecureLog<S, E> {
                     ));
                 }
             }
-            match (number, verify::decode_checked_record(row, header)?) {
+            let record = verify::decode_checked_record(row, header)?;
+            if let Err(reason) = domains.apply(number, header.time_ms, &record) {
+                return corrupt(reason);
+            }
+            match (number, record) {
                 (1, Record::LogCreated { .. }) => {}
                 (1, _) | (_, Record::LogCreated { .. }) => return corrupt("the log is created by entry 1, and only there"),
                 (_, Record::StreamCreated { stream_id, .. }) => {
@@ -318,6 +327,10 @@ impl<S: SecureLogStore, E: Environment> NativeSecureLog<S, E> {
                     facts.pinned.retain(|(_, _, at)| facts.deprecated == Some(*at));
                     facts.pinned.push((size, head_hash, number));
                 }
+                (
+                    _,
+                    Record::KeyRotated { .. } | Record::PayloadsErased { .. } | Record::DomainErased { .. },
+                ) => {}
             }
             Ok(())
         })?;
@@ -325,8 +338,57 @@ impl<S: SecureLogStore, E: Environment> NativeSecureLog<S, E> {
             Some(c) => {
                 Err(Error::corrupt(LOG_STREAM, c.size, format!("checkpoint {} covers nothing", c.number)))
             }
-            None => Ok(streams),
+            None => Ok((streams, domains)),
         }
+    }
+
+    /// The objects about domains, keys and erasures say what `_log` says.
+    fn verify_state(&mut self, domains: &Domains) -> Result<()> {
+        let mut expected: BTreeMap<String, Vec<u8>> =
+            domain_objects(domains).into_iter().map(|object| (object.key, object.value)).collect();
+        for (stream_id, erased) in domains.erasures() {
+            let key = keys::erased(stream_id, erased.from, erased.number);
+            expected.insert(key, encode_pointer(erased.number));
+        }
+        for prefix in [keys::DOMAIN, keys::KEK, keys::ERASED] {
+            self.objects(ObjectKind::State, prefix, |_, object| match expected.remove(&object.key) {
+                Some(value) if value == object.value => Ok(()),
+                _ => Err(Error::corrupt(
+                    LOG_STREAM,
+                    0,
+                    format!("the object {:?} says something that `_log` does not", object.key),
+                )),
+            })?;
+        }
+        if let Some(key) = expected.keys().next() {
+            return Err(Error::corrupt(LOG_STREAM, 0, format!("the object {key:?} is missing")));
+        }
+        let check = |stream_id: &str, key: &WrappedKey, tags: bool| {
+            let fits = domains.rules(stream_id).is_some_and(|rules| {
+                let tier = match tags {
+                    true => rules.tier == Tier::HighlyRestricted,
+                    false => rules.tier != Tier::Public,
+                };
+                tier && rules.domain == key.domain && domains.keks().get(&key.kek) == Some(&key.domain)
+            });
+            match fits {
+                true => Ok(()),
+                false => Err(Error::corrupt(
+                    stream_id,
+                    0,
+                    "a key is wrapped for it that does not belong to its erasure domain or tier",
+                )),
+            }
+        };
+        self.objects(ObjectKind::State, keys::DATA_KEY, |_, object| {
+            let (stream_id, _, _, key) = parse_data_key(&object)?;
+            check(&stream_id, &key, false)
+        })?;
+        self.objects(ObjectKind::State, keys::TAG_KEY, |_, object| {
+            let stream_id = &object.key[keys::TAG_KEY.len()..];
+            let (key, _) = parse_tag_key(stream_id, &object.value)?;
+            check(stream_id, &key, true)
+        })
     }
 
     /// The index objects say what `_log` says, no more and no less. Returns how many segments.
@@ -390,7 +452,11 @@ impl<S: SecureLogStore, E: Environment> NativeSecureLog<S, E> {
 
     /// Every stream that `_log` knows is there with what was recorded of it, and there is no other.
     /// Returns entries under signed segments, and all entries.
-    fn verify_streams(&mut self, streams: &BTreeMap<String, StreamFacts>) -> Result<(u64, u64)> {
+    fn verify_streams(
+        &mut self,
+        streams: &BTreeMap<String, StreamFacts>,
+        domains: &Domains,
+    ) -> Result<(u64, u64)> {
         let mut heads: BTreeMap<String, u64> = BTreeMap::new();
         self.all_heads(|_, head| {
             if head.stream_id != LOG_STREAM && !streams.contains_key(&head.stream_id) {
@@ -399,6 +465,15 @@ impl<S: SecureLogStore, E: Environment> NativeSecureLog<S, E> {
             heads.insert(head.stream_id, head.seqno);
             Ok(())
         })?;
+        for (stream_id, erased) in domains.erasures() {
+            if heads.get(stream_id).is_none_or(|head| *head < erased.to) {
+                return Err(Error::corrupt(
+                    stream_id,
+                    erased.to,
+                    format!("`_log` entry {} records its erasure, and it is not there", erased.number),
+                ));
+            }
+        }
         let (mut covered, mut total) = (0, 0);
         for (stream_id, facts) in streams {
             let head = heads.get(stream_id).copied().unwrap_or(0);

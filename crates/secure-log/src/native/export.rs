@@ -59,9 +59,22 @@ impl<S: SecureLogStore, E: Environment> NativeSecureLog<S, E> {
             if rows.is_empty() {
                 return Err(walk.missing());
             }
+            let rules = self.rules(&stream_id)?;
             for row in rows.iter().take(left as usize) {
                 let header = walk.step(row)?;
-                verify::check_payload(&stream_id, &header, row.payload.as_deref())?;
+                let erased = rules.erasure(header.seqno, header.time_ms);
+                if row.payload.is_none()
+                    && header.object_ref.is_none()
+                    && erased.is_some_and(|erased| erased.number > cursor.log_size)
+                {
+                    return Err(Error::Busy(format!(
+                        "entry {} of stream {stream_id:?} was erased since the export began; begin it again",
+                        header.seqno
+                    )));
+                }
+                rules
+                    .check_payload(&header, row.payload.as_deref())
+                    .map_err(|reason| Error::corrupt(stream_id.as_str(), header.seqno, reason))?;
                 lines += &Line::entry(&row.header, row.payload.as_deref()).to_text()?;
                 cursor.entries += 1;
             }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::seal::DomainState;
 use super::*;
 use crate::limits::MAX_PAGE_ROWS;
 use crate::record::decode_pointer;
@@ -50,54 +51,10 @@ impl<S: SecureLogStore, E: Environment> NativeSecureLog<S, E> {
         }
     }
 
-    /// The stream-created record of a stream, if it exists.
-    fn created(&mut self, stream_id: &str) -> Result<Option<u64>> {
-        self.store
-            .read_object(ObjectKind::Stream, stream_id)?
-            .map(|value| pointer_of(stream_id, &value))
-            .transpose()
-    }
-
-    pub(super) fn do_create_stream(
-        &mut self,
-        stream_id: &str,
-        tier: Tier,
-        description: Option<&str>,
-    ) -> Result<()> {
-        check_own_stream(stream_id)?;
-        if let Some(text) = description
-            && text.len() > 4096
-        {
-            return Err(Error::invalid("description", format!("{} bytes; at most 4,096", text.len())));
-        }
-        if tier != Tier::Public {
-            return Err(Error::Denied(format!(
-                "stream {stream_id:?}: tier {} needs a keystore that can seal, and this one cannot; nothing is stored in clear instead",
-                tier.name()
-            )));
-        }
-        if let Some(number) = self.created(stream_id)? {
-            return Err(already_there(stream_id, number));
-        }
-        let record = Record::StreamCreated {
-            stream_id: stream_id.to_owned(),
-            tier,
-            description: description.map(str::to_owned),
-        };
-        match self.commit_records(&[record], &[]) {
-            Ok(_) => Ok(()),
-            Err(Error::Conflict(conflict)) => match self.created(stream_id)? {
-                Some(number) => Err(already_there(stream_id, number)),
-                None => Err(Error::Conflict(conflict)),
-            },
-            Err(error) => Err(error),
-        }
-    }
-
     pub(super) fn do_deprecate_stream(&mut self, stream_id: &str) -> Result<()> {
         check_own_stream(stream_id)?;
         loop {
-            if self.created(stream_id)?.is_none() {
+            if self.protection(stream_id)?.is_none() {
                 return Err(Error::not_found(
                     "stream",
                     stream_id,
@@ -115,7 +72,7 @@ impl<S: SecureLogStore, E: Environment> NativeSecureLog<S, E> {
                 head_hash: head.entry_hash,
             };
             // The head must still be the recorded one: nothing slips in behind it.
-            match self.commit_records(&[record], std::slice::from_ref(&head)) {
+            match self.commit_records(&[record], std::slice::from_ref(&head), None, |_| Vec::new()) {
                 Ok(_) => return Ok(()),
                 Err(Error::Conflict(_)) => {}
                 Err(error) => return Err(error),
@@ -125,26 +82,34 @@ impl<S: SecureLogStore, E: Environment> NativeSecureLog<S, E> {
 
     pub(super) fn do_list_streams(&mut self) -> Result<Vec<StreamInfo>> {
         let mut streams: BTreeMap<String, StreamInfo> = BTreeMap::new();
+        let mut erased: BTreeMap<String, Option<u64>> = BTreeMap::new();
         self.objects(ObjectKind::Stream, "", |log, object| {
-            let created = pointer_of(&object.key, &object.value)?;
-            match log.record(created)?.1 {
-                Record::StreamCreated { stream_id, tier, description } if stream_id == object.key => {
-                    let info = StreamInfo {
-                        erasure_domain: stream_id.clone(),
-                        stream_id,
-                        tier,
-                        description,
-                        created,
-                        deprecated: None,
-                        retention_ms: None,
-                        erased: None,
-                        head: None,
+            let protection = log.existing_protection(&object.key)?;
+            let domain = protection.domain.clone();
+            let erased = match erased.get(&domain) {
+                Some(known) => *known,
+                None => {
+                    let state = match log.domain_state(&domain)? {
+                        DomainState::Erased(erased) => Some(erased.number),
+                        _ => None,
                     };
-                    streams.insert(object.key, info);
-                    Ok(())
+                    erased.insert(domain.clone(), state);
+                    state
                 }
-                _ => Err(Error::corrupt(object.key, 0, format!("`_log` entry {created} does not create it"))),
-            }
+            };
+            let info = StreamInfo {
+                stream_id: object.key.clone(),
+                tier: protection.tier,
+                description: protection.description.clone(),
+                created: protection.created,
+                deprecated: None,
+                erasure_domain: domain,
+                retention_ms: protection.retention_ms,
+                erased,
+                head: None,
+            };
+            streams.insert(object.key, info);
+            Ok(())
         })?;
         self.objects(ObjectKind::Frozen, "", |_, object| {
             let number = pointer_of(&object.key, &object.value)?;
@@ -201,7 +166,8 @@ impl<S: SecureLogStore, E: Environment> NativeSecureLog<S, E> {
                 format!("{limit}; a page has 1 to {MAX_PAGE_ROWS} entries"),
             ));
         }
-        let page = self.store.query(filter, cursor, limit)?;
+        let keyed = self.keyed_filter(filter)?;
+        let page = self.store.query(keyed.as_ref().unwrap_or(filter), cursor, limit)?;
         let entries = page
             .rows
             .into_iter()
@@ -211,7 +177,7 @@ impl<S: SecureLogStore, E: Environment> NativeSecureLog<S, E> {
     }
 }
 
-fn already_there(stream_id: &str, number: u64) -> Error {
+pub(super) fn already_there(stream_id: &str, number: u64) -> Error {
     Error::conflict(stream_id, None, format!("the stream exists already, since `_log` entry {number}"))
 }
 

@@ -14,6 +14,7 @@ mod witness;
 
 pub(crate) use append::pointer;
 pub(crate) use checkpoint::parse_trusted;
+pub(crate) use seal::domain_objects;
 pub use tiles::derive_tile;
 pub use verify::check_append;
 
@@ -54,6 +55,7 @@ pub struct NativeSecureLog<S, E> {
     /// Appends for which heads are read anew, because others were seen to append as well.
     contended: u32,
     random: RandomPool,
+    keyring: seal::Keyring,
     /// Whoever holds the keys that payloads are sealed with.
     envelope: Option<Box<dyn Envelope + Send>>,
 }
@@ -103,6 +105,7 @@ impl<S: SecureLogStore, E: Environment> NativeSecureLog<S, E> {
             heads: HashMap::new(),
             contended: 0,
             random,
+            keyring: seal::Keyring::default(),
             envelope: None,
         })
     }
@@ -255,7 +258,8 @@ impl<S: SecureLogStore, E: Environment> SecureLog for NativeSecureLog<S, E> {
     }
 
     fn create_stream(&mut self, stream_id: &str, tier: Tier, description: Option<&str>) -> Result<()> {
-        self.do_create_stream(stream_id, tier, description)
+        let description = description.map(str::to_owned);
+        self.do_create_stream_with(stream_id, &StreamOptions { description, ..StreamOptions::new(tier) })
     }
 
     fn create_stream_with(&mut self, stream_id: &str, options: &StreamOptions) -> Result<()> {
@@ -280,21 +284,7 @@ impl<S: SecureLogStore, E: Environment> SecureLog for NativeSecureLog<S, E> {
     }
 
     fn read_payload(&mut self, stream_id: &str, seqno: u64) -> Result<Vec<u8>> {
-        let row = self.named_row(stream_id, seqno, true)?;
-        let header = verify::check_row(stream_id, &row)?;
-        if let Some(reference) = header.object_ref {
-            return Err(Error::not_found(
-                "payload",
-                stream_id,
-                Some(seqno),
-                format!("it is kept outside of this log, at {reference:?}"),
-            ));
-        }
-        let salt = header.salt_len as usize;
-        verify::check_payload(stream_id, &header, row.payload.as_deref())?;
-        let mut payload = row.payload.unwrap_or_default();
-        payload.drain(..salt);
-        Ok(payload)
+        Ok(self.do_open_entry(stream_id, seqno)?.payload)
     }
 
     fn open_entry(&mut self, stream_id: &str, seqno: u64) -> Result<Opened> {

@@ -145,7 +145,7 @@ impl<S: SecureLogStore, E: Environment> NativeSecureLog<S, E> {
                 return last
                     .ok_or_else(|| Error::not_found("segment", stream_id, None, "the stream is empty"));
             };
-            match self.commit_records(std::slice::from_ref(&record), &[]) {
+            match self.commit_records(std::slice::from_ref(&record), &[], None, |_| Vec::new()) {
                 Ok(committed) => return self.segment(committed.first),
                 // Somebody else closed it at the same size: then the loop finds theirs.
                 Err(Error::Conflict(_)) => {}
@@ -177,7 +177,7 @@ impl<S: SecureLogStore, E: Environment> NativeSecureLog<S, E> {
             if records.is_empty() {
                 return Ok(Vec::new());
             }
-            match self.commit_records(&records, &[]) {
+            match self.commit_records(&records, &[], None, |_| Vec::new()) {
                 Ok(committed) => {
                     return Ok((committed.first..)
                         .zip(records)

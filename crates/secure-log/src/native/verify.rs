@@ -1,6 +1,7 @@
 //! Reading back: rows against their headers, headers against the chain, payloads against headers.
 
 use super::*;
+use crate::domains::{Found, StreamRules};
 use crate::limits::MAX_PAGE_ROWS;
 use crate::store::StreamAppend;
 
@@ -35,23 +36,12 @@ pub(super) fn check_row<'a>(stream_id: &str, row: &'a Row) -> Result<HeaderRef<'
     Err(corrupt(format!("the stored {column} differs from the header's")))
 }
 
-/// Checks a stored payload against its header.
+/// Checks a stored payload against its header, where none can be erased.
 pub(super) fn check_payload(stream_id: &str, header: &HeaderRef<'_>, payload: Option<&[u8]>) -> Result<()> {
-    let corrupt = |reason: &str| Err(Error::corrupt(stream_id, header.seqno, reason));
-    match (payload, header.object_ref) {
-        (None, Some(_)) => Ok(()),
-        (Some(_), Some(_)) => corrupt("a payload is stored that should be kept elsewhere"),
-        (None, None) => corrupt("its payload is missing, and `_log` records no erasure"),
-        (Some(stored), None)
-            if stored.len() as u64 != header.payload_len.saturating_add(header.salt_len.into()) =>
-        {
-            corrupt("its payload has another length than the header says")
-        }
-        (Some(stored), None) if payload_hash(&[], stored) != header.payload_hash => {
-            corrupt("its payload does not have the hash in the header")
-        }
-        (Some(_), None) => Ok(()),
-    }
+    StreamRules::of_log()
+        .check_payload(header, payload)
+        .map(|_| ())
+        .map_err(|reason| Error::corrupt(stream_id, header.seqno, reason))
 }
 
 /// Decodes the record in a row of `_log` that was read with its payload.
@@ -62,8 +52,8 @@ pub(super) fn decode_record(row: &Row) -> Result<Record> {
 /// The same for a row that was checked already, as those of a walk are.
 pub(super) fn decode_checked_record(row: &Row, header: &HeaderRef<'_>) -> Result<Record> {
     check_payload(LOG_STREAM, header, row.payload.as_deref())?;
-    if header.salt_len != 0 {
-        return Err(Error::corrupt(LOG_STREAM, row.seqno, "the record is salted"));
+    if header.salt_len != 0 || header.nonce.is_some() {
+        return Err(Error::corrupt(LOG_STREAM, row.seqno, "the record is salted or sealed"));
     }
     Record::decode(header.event_type, row.payload.as_deref().unwrap_or_default())
         .map_err(|e| Error::corrupt(LOG_STREAM, row.seqno, format!("the record is malformed: {e}")))
@@ -195,6 +185,7 @@ impl<S: SecureLogStore, E: Environment> NativeSecureLog<S, E> {
             LOG_STREAM => Vec::new(),
             _ => self.segments_of(stream_id)?,
         };
+        let rules = self.rules(stream_id)?;
         let mut segments = segments.iter().skip_while(|s| s.size < from_seqno).peekable();
         let mut report = VerifyReport {
             stream_id: stream_id.to_owned(),
@@ -211,15 +202,17 @@ impl<S: SecureLogStore, E: Environment> NativeSecureLog<S, E> {
         let mut last = ZERO_HASH;
         self.walk(stream_id, from_seqno, to_seqno, payloads, true, |row, header| {
             report.entries_checked += 1;
-            if header.object_ref.is_some() {
-                report.payloads_elsewhere += 1;
-            }
+            let corrupt = |reason| Error::corrupt(stream_id, row.seqno, reason);
+            rules.check_header(header).map_err(corrupt)?;
             if payloads {
-                check_payload(stream_id, header, row.payload.as_deref())?;
-                if header.object_ref.is_none() {
-                    report.payloads_checked += 1;
+                match rules.check_payload(header, row.payload.as_deref()).map_err(corrupt)? {
+                    Found::Checked => report.payloads_checked += 1,
+                    Found::Elsewhere => report.payloads_elsewhere += 1,
+                    Found::Erased => report.payloads_erased += 1,
                 }
-            } else if header.object_ref.is_none() {
+            } else if header.object_ref.is_some() {
+                report.payloads_elsewhere += 1;
+            } else {
                 report.payloads_not_checked += 1;
             }
             while let Some(segment) = segments.next_if(|s| s.size == row.seqno) {
