@@ -6,9 +6,10 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
+use secure_log::envelope::Envelope as _;
 use secure_log::signature::Verifier;
 use secure_log::signer::Algorithm;
-use secure_log_keystore::{FillRandom, PrivateKey};
+use secure_log_keystore::{Config, FillRandom, KeyEncryptionKey, PrivateKey, SoftwareKeystore};
 
 /// Median of repeated runs that take about half a second together.
 fn median(mut f: impl FnMut()) -> Duration {
@@ -47,4 +48,32 @@ fn main() {
         let [generate, read, parse, sign, verify] = times;
         println!("{:<15} {generate:>12} {read:>12} {parse:>12} {sign:>12} {verify:>12}", algorithm.name());
     }
+
+    let key = KeyEncryptionKey::generate(&mut random).unwrap();
+    let wrapped = key.wrap(&[7; 32], b"context", &mut random).unwrap();
+    println!(
+        "{:<15} wrap {:?}, unwrap {:?}",
+        KeyEncryptionKey::ALGORITHM,
+        median(|| drop(black_box(key.wrap(&[7; 32], b"context", &mut random).unwrap()))),
+        median(|| drop(black_box(key.unwrap(&wrapped, b"context").unwrap())))
+    );
+    // With the file, which is read for each.
+    let directory = std::env::temp_dir().join(format!("kek-timings-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).unwrap();
+    let mut keystore = SoftwareKeystore::new(Config {
+        directory: Some(directory.clone()),
+        ..Config::new(|bytes| getrandom::fill(bytes).map_err(|e| e.to_string()))
+    });
+    keystore.create_key_encryption_key("kek").unwrap();
+    println!(
+        "{:<15} wrap {:?}, unwrap {:?}",
+        "... in a file",
+        median(|| drop(black_box(keystore.wrap("kek", &[7; 32], b"context").unwrap()))),
+        {
+            let wrapped = keystore.wrap("kek", &[7; 32], b"context").unwrap();
+            median(|| drop(black_box(keystore.unwrap("kek", &wrapped, b"context").unwrap())))
+        }
+    );
+    keystore.destroy("kek").unwrap();
+    std::fs::remove_dir_all(directory).unwrap();
 }

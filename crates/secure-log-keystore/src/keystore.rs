@@ -169,7 +169,9 @@ impl SoftwareKeystore {
     /// Makes the key-encryption key `name` in the directory. One that is there is not overwritten: [`KeyError::Invalid`].
     pub fn create_key_encryption_key(&mut self, name: &str) -> Result<(), KeyError> {
         let Some(directory) = self.config.directory.clone() else {
-            return Err(KeyError::Invalid(format!("no {DIR_VARIABLE}: a key has to be in a directory to be kept")));
+            return Err(KeyError::Invalid(format!(
+                "no {DIR_VARIABLE}: a key has to be in a directory to be kept"
+            )));
         };
         let path = directory.join(kek_file_name(name)?);
         files::check_directory(&directory)?;

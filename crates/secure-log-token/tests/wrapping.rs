@@ -4,11 +4,16 @@
 
 mod common;
 
+use std::sync::MutexGuard;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use common::Token;
+use secure_log_keystore::conformance::Keys;
+use secure_log_pkcs11::Pkcs11Keystore;
 use secure_log_pkcs11::token::{
-    Admin as _, KeyQuery, KeySpec, Session as _, TokenError, Wrapping as _, WrappingKey as _,
+    Admin as _, KeyQuery, KeySpec, Session as _, Slot as _, TokenError, User, Wrapping as _, WrappingKey as _,
 };
-use secure_log_token::{TokenSession, TokenWrappingKey};
+use secure_log_token::{Module, TokenSession, TokenWrappingKey};
 
 fn wrapping(token: &Token, session: &TokenSession, label: &str, id: &[u8]) -> TokenWrappingKey {
     token.module.generate_key(session, KeySpec::Aes, label, id).unwrap();
@@ -92,4 +97,52 @@ fn keys_end_with_session_and_login() {
     assert_eq!(key.unwrap(&wrapped, b"").err(), Some(TokenError::SessionClosed));
     assert_eq!(key.wrap(&wrapped, b"").err(), Some(TokenError::SessionClosed));
     assert_eq!(key.label().err(), Some(TokenError::SessionClosed));
+}
+
+#[test]
+fn a_destroyed_key_is_gone_and_only_that() {
+    let token = Token::new("destroy");
+    let session = token.session();
+    let (key, other) = (wrapping(&token, &session, "a", &[1]), wrapping(&token, &session, "b", &[2]));
+    let (lost, kept) = (key.wrap(b"a data key", b"").unwrap(), other.wrap(b"a data key", b"").unwrap());
+    let reading = token.slot.open_session(false).unwrap();
+    let query = KeyQuery { label: Some("a".into()), id: None };
+    let seen = token.module.find_wrapping_keys(&reading, &query).unwrap().remove(0);
+    assert_eq!(seen.destroy(), Err(TokenError::ReadOnly));
+    session.logout().unwrap();
+    assert_eq!(other.destroy(), Err(TokenError::NotLoggedIn));
+    session.login(User::Normal).unwrap();
+
+    let key = token.module.find_wrapping_keys(&session, &query).unwrap().remove(0);
+    let other = KeyQuery { label: Some("b".into()), id: None };
+    let other = token.module.find_wrapping_keys(&session, &other).unwrap().remove(0);
+    key.destroy().unwrap();
+    assert_eq!(key.unwrap(&lost, b"").err(), Some(TokenError::KeyGone));
+    assert_eq!(key.wrap(b"key", b""), Err(TokenError::KeyGone));
+    assert!(key.destroy().is_err());
+    assert!(token.module.find_wrapping_keys(&session, &query).unwrap().is_empty());
+    assert_eq!(&**other.unwrap(&kept, b"").unwrap(), b"a data key");
+}
+
+/// The keystore over a module that is linked in.
+mod envelope {
+    use super::*;
+
+    fn open() -> (Pkcs11Keystore<Module>, Keys, MutexGuard<'static, ()>) {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let name = format!("envelope{}", COUNT.fetch_add(1, Ordering::Relaxed));
+        let token = Token::new(&name);
+        let session = token.session();
+        for (id, label) in (1..).zip(["first", "second"]) {
+            token.module.generate_key(&session, KeySpec::Aes, label, &[id]).unwrap();
+        }
+        drop(session);
+        let (module, alone) = token.into_module();
+        let present =
+            vec![format!("pkcs11:token={name};object=first"), format!("pkcs11:token={name};id=%02")];
+        let missing = Some(format!("pkcs11:token={name};object=missing"));
+        (Pkcs11Keystore::new(module), Keys { present, missing }, alone)
+    }
+
+    secure_log_keystore::envelope_conformance!(open);
 }

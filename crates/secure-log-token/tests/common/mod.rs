@@ -156,6 +156,11 @@ impl Token {
         Self { module, pins, slot, _alone: alone }
     }
 
+    /// The module, and what keeps other tests away.
+    pub fn into_module(self) -> (Module, MutexGuard<'static, ()>) {
+        (self.module, self._alone)
+    }
+
     /// A read-write session, logged in.
     pub fn session(&self) -> TokenSession {
         let session = self.slot.open_session(true).unwrap();
