@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a failed expectation ends the test")]
 
 mod common;
+mod sealing;
 mod suite;
 
 use std::cell::RefCell;
@@ -22,3 +23,6 @@ fn fresh() -> common::Log<Store> {
     DIRECTORIES.with(|d| d.borrow_mut().push(directory));
     log
 }
+
+/// Name of a store in a directory.
+const FILE: &str = "audit.jsonl";

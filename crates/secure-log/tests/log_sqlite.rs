@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a failed expectation ends the test")]
 
 mod common;
+mod sealing;
 mod suite;
 
 type Store = secure_log_sqlite::SqliteSecureLogStore;
@@ -10,3 +11,6 @@ type Store = secure_log_sqlite::SqliteSecureLogStore;
 fn fresh() -> common::Log<Store> {
     common::open(":memory:")
 }
+
+/// Name of a store in a directory.
+const FILE: &str = "audit.db";
