@@ -133,6 +133,10 @@ page key-management
 keys="s,/etc/edgesentry/keys,keys,"
 run_block log-keys -e "$keys" -e 's,<NAME_OF_THE_LOG>,example.com/lifts,'
 check "log-keys: a verifier key of the log" grep -q '^example.com/lifts+' "$WORK/audit.vkey"
+run_block kek -e "$keys"
+check "kek: 64 hexadecimal digits" grep -qxE '[0-9a-f]{64}' "$WORK/keys/customer-4711.kek"
+run_block kek-destroy -e "$keys"
+check "kek-destroy: the key is gone" test ! -e "$WORK/keys/customer-4711.kek"
 mkdir "$WORK/copies"
 main=(eds serve --addr 127.0.0.1:0 --metrics-addr 127.0.0.1:0 --origin example.com/lifts --sign-with audit --keys keys
     --segment-seconds 1 --backup-dir copies)
