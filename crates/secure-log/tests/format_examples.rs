@@ -15,18 +15,22 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use ciborium::Value;
 use common::*;
+use secure_log::envelope::{Envelope as _, EnvelopeError};
 use secure_log::export::ExportVerifier;
 use secure_log::header::entry_hash;
-use secure_log::model::{Event, Severity, Tier};
+use secure_log::model::{Event, Severity, StreamOptions, Tier};
 use secure_log::note::{CheckpointBody, VerifierKey};
 use secure_log::record::LOG_STREAM;
+use secure_log::sealing::{KeyUse, Place, WrappedKey, wrap_context};
 use secure_log::signature::{ecdsa_der_to_raw, ecdsa_raw_to_der};
 use secure_log::signer::{CheckpointSigner, KeyError, PublicKey};
 use secure_log::store::{ObjectKind, Row, SecureLogStore};
 use secure_log::tree::leaf_hash;
 use secure_log::{SecureLog, proof};
 use secure_log_file::FileSecureLogStore;
+use secure_log_keystore::{Config, SoftwareKeystore};
 use secure_log_sqlite::SqliteSecureLogStore;
+use zeroize::Zeroizing;
 
 fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -251,6 +255,102 @@ fn objects_block<S: SecureLogStore>(log: &mut Log<S>) -> String {
     out
 }
 
+/// Keys in memory, made from a counter.
+fn counting_keystore() -> SoftwareKeystore {
+    let mut n = 0_u8;
+    SoftwareKeystore::new(Config::new(move |out| {
+        out.iter_mut().for_each(|byte| {
+            n = n.wrapping_add(1);
+            *byte = n;
+        });
+        Ok(())
+    }))
+}
+
+/// A log with sealed streams, from its first entry to its erasure.
+fn sealed_block<S: SecureLogStore>(log: Log<S>) -> String {
+    let keystore = std::sync::Arc::new(std::sync::Mutex::new(counting_keystore()));
+    let mut log = log.with_envelope(Shared(keystore.clone()));
+    log.set_origin("example.com/wards").unwrap();
+    for (stream, tier) in [("patients", Tier::Protected), ("suspects", Tier::HighlyRestricted)] {
+        let options = StreamOptions { erasure_domain: Some("customer-7".into()), ..StreamOptions::new(tier) };
+        log.create_stream_with(stream, &options).unwrap();
+        log.append(Event::new(stream, "seen", Severity::Notice, "ward-3", format!("one of the {stream}")))
+            .unwrap();
+    }
+    let mut out = String::new();
+    let state = log.store_mut().list_objects(ObjectKind::State, "", None, 99).unwrap();
+    for object in &state {
+        let key = serde_json::to_string(&object.key).unwrap();
+        writeln!(out, "state {key}").unwrap();
+        writeln!(out, "      {}\n", diagnostic(&decode(&object.value)).replace(", 3: h", ",\n       3: h"))
+            .unwrap();
+    }
+    for stream in ["patients", "suspects"] {
+        let row = row(&mut log, stream, 1);
+        let header = secure_log::header::HeaderRef::decode(&row.header).unwrap();
+        let id = header.data_key_id.unwrap();
+        let wrapped = state.iter().find(|o| o.key.ends_with(id)).unwrap();
+        let wrapped = WrappedKey::decode(&wrapped.value).unwrap();
+        let context = wrap_context(KeyUse::Data, "customer-7", stream, id);
+        let key = keystore.lock().unwrap().unwrap("customer-7", &wrapped.wrapped, &context).unwrap();
+        let place = Place { stream_id: stream, data_key_id: id, seqno: 1 };
+        writeln!(out, "{stream} 1, header\n{}", header_diagnostic(&row.header)).unwrap();
+        let indent = |bytes: &[u8]| hex_lines(bytes).trim_end().replace('\n', "\n                 ");
+        writeln!(out, "wrap context     {}", indent(&context)).unwrap();
+        writeln!(out, "data key         {}", hex(&key)).unwrap();
+        writeln!(out, "associated data  {}", indent(&place.associated_data())).unwrap();
+        writeln!(out, "stored payload   {}", indent(row.payload.as_deref().unwrap())).unwrap();
+        let opened = log.open_entry(stream, 1).unwrap();
+        let text = String::from_utf8(opened.payload).unwrap();
+        writeln!(out, "opened           {:?}, {:?}, {text:?}\n", opened.event_type, opened.producer).unwrap();
+    }
+    log.rotate_key("customer-7", "customer-7-b").unwrap();
+    log.erase_payloads("patients", 1, 1, "asked to").unwrap();
+    log.erase_domain("customer-7", "contract ended").unwrap();
+    let head = log.head(LOG_STREAM).unwrap().unwrap();
+    for n in 1..=head.seqno {
+        let row = row(&mut log, LOG_STREAM, n);
+        let payload = row.payload.unwrap();
+        writeln!(
+            out,
+            "_log {n}: {}\n  {}",
+            row.event_type,
+            hex_lines(&payload).trim_end().replace('\n', "\n  ")
+        )
+        .unwrap();
+        writeln!(out, "  {}", diagnostic(&decode(&payload)).replace(", 5: h", ",\n   5: h")).unwrap();
+    }
+    let state = log.store_mut().list_objects(ObjectKind::State, "", None, 99).unwrap();
+    for object in state.iter().filter(|o| !o.key.contains("-key\t")) {
+        let key = serde_json::to_string(&object.key).unwrap();
+        writeln!(out, "state {key}  {}", diagnostic(&decode(&object.value))).unwrap();
+    }
+    out
+}
+
+/// A keystore that the test looks into as well.
+struct Shared(std::sync::Arc<std::sync::Mutex<SoftwareKeystore>>);
+
+impl secure_log::envelope::Envelope for Shared {
+    fn wrap(&mut self, name: &str, key: &[u8], context: &[u8]) -> Result<Vec<u8>, EnvelopeError> {
+        self.0.lock().unwrap().wrap(name, key, context)
+    }
+
+    fn unwrap(
+        &mut self,
+        name: &str,
+        wrapped: &[u8],
+        context: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, EnvelopeError> {
+        self.0.lock().unwrap().unwrap(name, wrapped, context)
+    }
+
+    fn destroy(&mut self, name: &str) -> Result<(), EnvelopeError> {
+        self.0.lock().unwrap().destroy(name)
+    }
+}
+
 fn sqlite_block() -> String {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("audit.db");
@@ -294,6 +394,7 @@ fn blocks() -> Vec<(&'static str, String)> {
     blocks.push(("file-payloads", hex_lines(&payloads)));
     blocks.push(("export", lines.concat()));
     blocks.push(("sqlite-schema", sqlite_block()));
+    blocks.push(("sealed", sealed_block(open::<SqliteSecureLogStore>(":memory:"))));
 
     // The bytes do not depend on the store.
     let mut sqlite = open::<SqliteSecureLogStore>(":memory:");
@@ -513,6 +614,50 @@ fn standard_tools_hold_a_deprecated_stream_to_its_end() {
     let complaint = standard_tools(&lines.concat(), &trusted).unwrap_err();
     assert!(complaint.contains("doors"), "{complaint}");
     both("cut below its end", &lines.concat(), &trusted, false);
+}
+
+/// What is sealed needs no key, and what `_log` says was erased need not be there.
+#[test]
+fn standard_tools_verify_sealed_and_erased_entries() {
+    if !have_tools(&TOOLS) {
+        return;
+    }
+    let keystore = std::sync::Arc::new(std::sync::Mutex::new(counting_keystore()));
+    let mut log = open::<SqliteSecureLogStore>(":memory:").with_envelope(Shared(keystore));
+    for (stream, tier) in [("patients", Tier::Protected), ("suspects", Tier::HighlyRestricted)] {
+        let options = StreamOptions { retention_ms: Some(2000), ..StreamOptions::new(tier) };
+        log.create_stream_with(stream, &options).unwrap();
+        fill(&mut log, stream, 3);
+    }
+    log.rotate_key("suspects", "suspects-b").unwrap();
+    fill(&mut log, "open", 3);
+    log.erase_payloads("open", 2, 3, "asked to").unwrap();
+    log.erase_payloads("patients", 1, 2, "asked to").unwrap();
+    log.erase_domain("suspects", "asked to").unwrap();
+    let segments = log.close_segments().unwrap();
+    log.sign_segment(&mut TestSigner, "key", segments[0].segment_id).unwrap();
+    let trusted = vec![log.verifier_key(&mut TestSigner, "key").unwrap()];
+    let lines = export(&mut log, &trusted);
+    let good = lines.concat();
+    both("as it is", &good, &trusted, true);
+    assert!(standard_tools(&good, &trusted).unwrap().contains("7 payloads erased"));
+    // A payload that is not there, and of which `_log` says nothing.
+    for (i, line) in lines.iter().enumerate().filter(|(_, line)| line.contains("\"payload\"")) {
+        let mut without = lines.clone();
+        without[i] = line[..line.find(",\"payload\"").unwrap()].to_owned() + "}}\n";
+        both(&format!("line {i} without its payload"), &without.concat(), &trusted, false);
+    }
+    // Without the records nothing is erased: they cannot be left out, or moved behind the signature.
+    for kind in ["payloads-erased", "domain-erased"] {
+        let of = |line: &String| {
+            let value: serde_json::Value = serde_json::from_str(line).unwrap();
+            let header = BASE64.decode(value["entry"]["header"].as_str()?).unwrap();
+            Some(secure_log::header::HeaderRef::decode(&header).unwrap().event_type == kind)
+        };
+        let without: String =
+            lines.iter().filter(|line| of(line) != Some(true)).map(|line| &**line).collect();
+        both(&format!("without {kind}"), &without, &trusted, false);
+    }
 }
 
 /// Who trusts the keys of two logs does not let one of them sign for the other.
