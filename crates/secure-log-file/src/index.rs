@@ -9,6 +9,7 @@ use secure_log::error::{Error, Result};
 use secure_log::model::{Hash, StreamHead};
 use secure_log::store::ObjectKind;
 
+use crate::erase::Erased;
 use crate::line::{PayloadRef, Sum};
 
 /// Damage is named one by one up to this much.
@@ -68,9 +69,26 @@ pub(crate) struct Stream {
     /// One run, unless entries are missing.
     runs: Vec<Run>,
     bad: Vec<Bad>,
+    /// Entries whose payloads are erased: first to last, apart from each other.
+    erased: BTreeMap<u64, u64>,
 }
 
 impl Stream {
+    /// Whether the payload of an entry is erased.
+    pub(crate) fn is_erased(&self, seqno: u64) -> bool {
+        self.erased.range(..=seqno).next_back().is_some_and(|(_, last)| seqno <= *last)
+    }
+
+    fn erase(&mut self, mut first: u64, mut last: u64) {
+        while let Some((&from, &to)) = self.erased.range(..=last.saturating_add(1)).next_back()
+            && to.saturating_add(1) >= first
+        {
+            self.erased.remove(&from);
+            (first, last) = (first.min(from), last.max(to));
+        }
+        self.erased.insert(first, last);
+    }
+
     pub(crate) fn head(&self) -> StreamHead {
         StreamHead { stream_id: self.name.to_string(), seqno: self.head, entry_hash: self.hash }
     }
@@ -208,6 +226,8 @@ pub(crate) struct Index {
     pub gap: Option<Gap>,
     /// Checksums that lines were found to chain from where the line before is damaged.
     pub chained_from: HashMap<u64, Sum>,
+    /// Payloads whose erasure was begun and is not known to be done.
+    pub unfinished: Vec<(String, Erased)>,
 }
 
 impl Index {
@@ -226,6 +246,7 @@ impl Index {
             objects_damaged: None,
             gap: None,
             chained_from: HashMap::new(),
+            unfinished: Vec::new(),
         }
     }
 
@@ -244,6 +265,7 @@ impl Index {
             seen: 0,
             runs: Vec::new(),
             bad: Vec::new(),
+            erased: BTreeMap::new(),
         });
         i
     }
@@ -282,6 +304,19 @@ impl Index {
             None => {
                 self.objects[kind as usize].insert(key.into(), pos);
             }
+        }
+    }
+
+    /// Takes note of an erasure that a line tells of.
+    pub(crate) fn put_erased(&mut self, stream: &str, erased: Erased) {
+        let i = self.intern(stream);
+        self.streams[i as usize].erase(erased.from, erased.to);
+        let same = |(name, begun): &(String, Erased)| {
+            name == stream && (begun.from, begun.to) == (erased.from, erased.to)
+        };
+        self.unfinished.retain(|begun| !same(begun));
+        if !erased.done {
+            self.unfinished.push((stream.to_owned(), erased));
         }
     }
 

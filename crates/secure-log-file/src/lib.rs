@@ -17,6 +17,7 @@
 //! ```
 
 mod backup;
+mod erase;
 mod index;
 mod io;
 mod line;

@@ -11,6 +11,7 @@ use secure_log::limits::MAX_BATCH_EVENTS;
 use secure_log::model::Hash;
 use secure_log::store::ObjectKind;
 
+use crate::erase::{ERASED, Erased};
 use crate::index::{Damage, Gap, Index, MAX_NAMED, ObjectPos, Pos};
 use crate::io::{Lines, RawLine, read_at};
 use crate::line::{self, CommitLine, EntryLine, Line, PayloadRef, Sum};
@@ -195,6 +196,7 @@ impl ClaimedCommit {
 struct Region {
     entries: Vec<PendingEntry>,
     objects: Vec<PendingObject>,
+    erased: Vec<(String, Erased)>,
     damaged: Vec<DamagedLine>,
     /// There were more damaged lines than are kept.
     crowded: bool,
@@ -202,7 +204,15 @@ struct Region {
 
 impl Region {
     fn is_empty(&self) -> bool {
-        self.entries.is_empty() && self.objects.is_empty() && self.damaged.is_empty()
+        self.entries.is_empty()
+            && self.objects.is_empty()
+            && self.erased.is_empty()
+            && self.damaged.is_empty()
+    }
+
+    /// Lines that a commit counts as objects.
+    fn object_lines(&self) -> u64 {
+        (self.objects.len() + self.erased.len()) as u64
     }
 
     fn claimed_commits(&self) -> impl Iterator<Item = &ClaimedCommit> {
@@ -300,6 +310,15 @@ impl Loader<'_> {
                 }
                 None => "it is longer than an entry may be, or lies beyond 1 TiB",
             },
+            Ok(Line::Object(object)) if object.kind == ERASED => {
+                match line::unbase64(object.value).and_then(|value| Erased::from_value(&value)) {
+                    Some(erased) => {
+                        self.region.erased.push((object.key.into_owned(), erased));
+                        return Ok(());
+                    }
+                    None => "it says that payloads are erased, and not which",
+                }
+            }
             Ok(Line::Object(object)) => match ObjectKind::from_name(object.kind) {
                 Some(kind) => {
                     self.region.objects.push(PendingObject {
@@ -424,6 +443,9 @@ impl Loader<'_> {
             }
             self.index.put_object(o.kind, &o.key, o.pos);
         }
+        for (stream, erased) in &region.erased {
+            self.index.put_erased(stream, *erased);
+        }
         let mut objects_lost = batch.objects_odd;
         let mut entries_lost = false;
         let whole;
@@ -436,7 +458,7 @@ impl Loader<'_> {
                 let in_order = (first..=last).contains(&commit.number);
                 let guessed = std::mem::take(&mut self.unsure) > 0;
                 self.index.next_commit = commit.number.saturating_add(1);
-                let objects = region.objects.len() as u64;
+                let objects = region.object_lines();
                 let entries = (region.entries.len() as u64).saturating_add(batch.missing);
                 entries_lost |= commit.number > last;
                 whole = in_order && commit.entries == entries && commit.objects == objects;
@@ -448,7 +470,7 @@ impl Loader<'_> {
                 self.unsure += 1;
                 entries_lost |= region.damaged.len() > 1;
                 objects_lost |= region.damaged.len() > 1 || region.may_hold_objects();
-                objects_lost |= region.claimed_commits().any(|c| c.objects > region.objects.len() as u64);
+                objects_lost |= region.claimed_commits().any(|c| c.objects > region.object_lines());
             }
         }
         if entries_lost {

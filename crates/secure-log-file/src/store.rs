@@ -49,7 +49,14 @@ impl OpenStore for FileSecureLogStore {
             }
         };
         let tiles = Tiles::new(beside(&config.path, ".tiles"));
-        Ok(Self { config, lease, log, payloads, tiles, place, leftovers: false, stale: false })
+        let mut store = Self { config, lease, log, payloads, tiles, place, leftovers: false, stale: false };
+        match store.finish_erasures() {
+            Ok(()) => Ok(store),
+            Err(e) => {
+                let _ = store.lease.release();
+                Err(e)
+            }
+        }
     }
 }
 
@@ -64,8 +71,21 @@ impl FileSecureLogStore {
             let (log, payloads, place) = open_log(&self.config.path, &self.lease)?;
             (self.log, self.payloads, self.place) = (log, payloads, place);
             (self.stale, self.leftovers) = (false, false);
+            self.finish_erasures()?;
         }
         Ok(())
+    }
+
+    /// `Corrupt` if nothing may be written any more.
+    pub(crate) fn check_undamaged(&self) -> Result<()> {
+        match self.log.index.damage.first() {
+            Some(damage) => Err(Error::corrupt(
+                &*damage.stream,
+                damage.seqno,
+                format!("{}; the store takes no more writes", damage.why),
+            )),
+            None => Ok(()),
+        }
     }
 }
 
@@ -77,13 +97,7 @@ impl SecureLogStore for FileSecureLogStore {
         objects: &[ObjectWrite],
     ) -> Result<()> {
         self.hold()?;
-        if let Some(damage) = self.log.index.damage.first() {
-            return Err(Error::corrupt(
-                &*damage.stream,
-                damage.seqno,
-                format!("{}; the store takes no more writes", damage.why),
-            ));
-        }
+        self.check_undamaged()?;
         self.check_batch(appends, expect, objects)?;
         if objects.is_empty() && appends.iter().all(|a| a.rows.is_empty()) {
             return Ok(());
@@ -126,6 +140,7 @@ impl SecureLogStore for FileSecureLogStore {
         let mut page = Page::new(limit);
         self.each_row(stream, from_seqno.max(1), page.limit, |pos, entry| {
             let (row, place) = row_of(entry).ok_or_else(|| self.log.changed(pos.offset(), &[]))?;
+            let place = place.filter(|_| !stream.is_erased(row.seqno));
             let mut bytes = size_of(&row);
             if let (true, Some(p)) = (payloads, place) {
                 if p.len > MAX_STORED_PAYLOAD {
@@ -274,6 +289,11 @@ impl SecureLogStore for FileSecureLogStore {
 
     fn read_tile(&mut self, stream_id: &str, level: u8, index: u64) -> Result<Option<Vec<u8>>> {
         Ok(self.tiles.read(stream_id, level, index))
+    }
+
+    fn erase_payloads(&mut self, stream_id: &str, from_seqno: u64, to_seqno: u64) -> Result<u64> {
+        self.hold()?;
+        self.erase(stream_id, from_seqno, to_seqno)
     }
 
     fn backup(&mut self, config: &str) -> Result<()> {

@@ -10,6 +10,7 @@ use secure_log::model::{Hash, StreamHead, ZERO_HASH};
 use secure_log::store::{ObjectKind, ObjectWrite, Row, StreamAppend};
 use secure_log_lease::{Lease, LeaseOptions};
 
+use crate::erase::{ERASED, Erased};
 use crate::index::{ObjectPos, Pos};
 use crate::io::{Lines, read_at, write_at};
 use crate::line::{self, MAX_LINE, PayloadRef, Sum};
@@ -36,6 +37,26 @@ struct PlacedRow<'a> {
     row: &'a Row,
     pos: Pos,
     payload: Option<PayloadRef>,
+}
+
+impl Batch<'_> {
+    /// A batch of one line: payloads are erased.
+    fn erased(store: &FileSecureLogStore, stream: &str, erased: Erased) -> Self {
+        let mut batch = Self {
+            bytes: Vec::new(),
+            sum: store.log.index.sum,
+            rows: Vec::new(),
+            objects: Vec::new(),
+            place: store.place,
+        };
+        batch.sum = line::write_line(&mut batch.bytes, &batch.sum, |out| {
+            line::object_content(out, ERASED, stream, &erased.to_value());
+        });
+        batch.sum = line::write_line(&mut batch.bytes, &batch.sum, |out| {
+            line::commit_content(out, store.log.index.next_commit, 0, 1, std::iter::empty());
+        });
+        batch
+    }
 }
 
 /// How far a batch came before writing failed.
@@ -313,6 +334,17 @@ impl FileSecureLogStore {
         index.sum = batch.sum;
         self.log.end += batch.bytes.len() as u64;
         self.place = batch.place;
+    }
+
+    /// Writes a line that says which payloads are erased, durably.
+    pub(crate) fn write_erased(&mut self, stream: &str, erased: Erased) -> Result<()> {
+        let batch = Batch::erased(self, stream, erased);
+        match self.write(&batch) {
+            Ok(()) => self.remember(batch),
+            Err(failure) => self.settle(failure, &batch)?,
+        }
+        self.log.index.put_erased(stream, erased);
+        Ok(())
     }
 
     /// Undoes a batch that could not be written, or finds out what became of it.

@@ -12,8 +12,8 @@ use secure_log::error::{Error, Result};
 use secure_log_lease::{Lease, StoreConfig};
 
 use crate::failure::{At, from_sqlite, with_errno};
-use crate::schema;
 use crate::vfs::{LeasedVfs, base_name};
+use crate::{erase, schema};
 
 /// Where the store is.
 pub enum Target {
@@ -132,6 +132,12 @@ impl Db {
             }
         }
         result.map_err(|e| with_errno(e, system_errno(&self.conn)))
+    }
+
+    /// Empties the write-ahead log such that nothing of it is left.
+    pub fn clear_wal(&mut self) -> Result<()> {
+        let Self { conn, vfs } = self;
+        erase::clear_wal(conn, || vfs.as_ref().map_or(Ok(()), |vfs| vfs.lease().check()))
     }
 
     /// Whether another process has taken over.

@@ -20,6 +20,7 @@ mod append;
 mod backup;
 mod db;
 mod entries;
+mod erase;
 mod failure;
 mod objects;
 mod query;

@@ -10,7 +10,7 @@ use secure_log::store::{
 };
 
 use crate::db::{Db, Parked, Target};
-use crate::{append, backup, entries, objects, query, tiles};
+use crate::{append, backup, entries, erase, objects, query, tiles};
 
 thread_local! {
     /// The store that was last closed quickly in this thread (an instance, in a component).
@@ -119,6 +119,15 @@ impl SecureLogStore for SqliteSecureLogStore {
 
     fn read_tile(&mut self, stream_id: &str, level: u8, index: u64) -> Result<Option<Vec<u8>>> {
         self.run(|conn| tiles::read(conn, stream_id, level, index))
+    }
+
+    fn erase_payloads(&mut self, stream_id: &str, from_seqno: u64, to_seqno: u64) -> Result<u64> {
+        let erased = self.run(|conn| erase::erase(conn, stream_id, from_seqno, to_seqno))?;
+        // Also when there was nothing to delete: an erasure that was interrupted is finished so.
+        match &mut self.db {
+            Some(db) => db.clear_wal().map(|()| erased),
+            None => Err(Error::Busy("superseded: another process has the store".into())),
+        }
     }
 
     fn backup(&mut self, config: &str) -> Result<()> {
