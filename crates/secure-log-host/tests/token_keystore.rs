@@ -6,8 +6,9 @@
 mod tokens;
 
 use std::sync::LazyLock;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use secure_log::envelope::{Envelope as _, EnvelopeError};
 use secure_log::signature::Verifier;
 use secure_log::signer::{CheckpointSigner, KeyError};
 use secure_log_host::token::Module;
@@ -87,4 +88,47 @@ fn keystores_of_one_process_sign_side_by_side() {
         })
         .collect();
     threads.into_iter().for_each(|thread| thread.join().unwrap());
+}
+
+mod envelope {
+    use super::*;
+
+    /// A token of its own: the rules destroy keys.
+    fn open() -> (Pkcs11Keystore<Module>, Keys, ()) {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let token = format!("envelope{}", COUNT.fetch_add(1, Ordering::Relaxed));
+        provisioned(&token, &[("first", KeySpec::Aes), ("second", KeySpec::Aes), ("signs", ED25519)]);
+        let present = vec![identity(&token, "first"), format!("pkcs11:token={token};id=%02")];
+        // A key that signs is none that wraps.
+        (keystore(pins()), Keys { present, missing: Some(identity(&token, "signs")) }, ())
+    }
+
+    secure_log_keystore::envelope_conformance!(open);
+}
+
+#[test]
+fn a_key_that_one_keystore_destroys_is_gone_for_others() {
+    provisioned("shared", &[("kek", KeySpec::Aes)]);
+    let (mut one, mut other) = (keystore(pins()), keystore(pins()));
+    let kek = identity("shared", "kek");
+    let wrapped = one.wrap(&kek, b"a data key", b"context").unwrap();
+    assert_eq!(**other.unwrap(&kek, &wrapped, b"context").unwrap(), *b"a data key");
+    other.destroy(&kek).unwrap();
+    let gone = one.unwrap(&kek, &wrapped, b"context").unwrap_err();
+    assert!(matches!(gone, EnvelopeError::KeyNotFound(_)), "{gone:?}");
+}
+
+#[test]
+fn nothing_is_unwrapped_with_a_wrong_pin_and_it_is_asked_for_once() {
+    provisioned("wrong kek", &[("kek", KeySpec::Aes)]);
+    let (wrong, asked) = counting(Some("9999-wrong"));
+    let mut keystore = keystore(wrong);
+    let kek = identity("wrong%20kek", "kek");
+    for _ in 0..2 {
+        for refused in [keystore.wrap(&kek, b"key", b"").map(drop), keystore.destroy(&kek)] {
+            let Err(EnvelopeError::Denied(text)) = refused else { panic!("{refused:?}") };
+            assert!(!text.contains("9999"), "{text}");
+        }
+    }
+    assert_eq!(asked.load(Ordering::SeqCst), 1);
 }
