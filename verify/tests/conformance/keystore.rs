@@ -3,8 +3,10 @@
 use std::path::Path;
 use std::sync::LazyLock;
 
+use secure_log::envelope::Envelope as _;
 use secure_log::signer::{Algorithm, CheckpointSigner as _};
 use secure_log_keystore::conformance::{Keys, Rule, run};
+use secure_log_pkcs11::token::{Admin as _, KeySpec, Session as _, Slot as _, Tokens as _, User};
 use secure_log_verify::host::{Guest, Keystore, KeystoreArtifact};
 use tempfile::TempDir;
 
@@ -45,6 +47,22 @@ mod software {
     }
 
     secure_log_keystore::keystore_conformance!(open);
+
+    mod envelope {
+        use super::*;
+
+        fn open() -> (Keystore, Keys, TempDir) {
+            let directory = tempfile::tempdir().expect("a temporary directory");
+            let mut maker = instance(&directory, &[("SECURE_LOG_KEYSTORE_GENERATE", "1")]);
+            let present = ["first", "second"].map(str::to_owned).to_vec();
+            for name in &present {
+                maker.wrap(name, b"key", b"").expect("a new key");
+            }
+            (instance(&directory, &[]), Keys { present, missing: Some("none".to_owned()) }, directory)
+        }
+
+        secure_log_keystore::envelope_conformance!(open);
+    }
 }
 
 /// A token of its own, a keystore over it and its keys; none where the token is not built.
@@ -95,6 +113,30 @@ fn rule(name: &str, kind: Kind) {
 where_built!(softhsm, SOFTHSM);
 where_built!(kryoptic, KRYOPTIC);
 
+/// Rules of `envelope`, each on a token of its own, whose keys it may destroy.
+fn envelope_rules(kind: Kind) {
+    if !kind.is_there() {
+        return;
+    }
+    for rule in secure_log_keystore::conformance::envelope::RULES {
+        let token = Token::empty(kind);
+        token.provision(&[("first", KeySpec::Aes), ("second", KeySpec::Aes)]);
+        let keys =
+            Keys { present: ["first", "second"].map(identity).to_vec(), missing: Some(identity("none")) };
+        secure_log_keystore::conformance::envelope::run(rule.name, (token.keystore(), keys, token));
+    }
+}
+
+#[test]
+fn softhsm_is_an_envelope() {
+    envelope_rules(token::SOFTHSM);
+}
+
+#[test]
+fn kryoptic_is_an_envelope() {
+    envelope_rules(token::KRYOPTIC);
+}
+
 #[test]
 fn tokens_are_tried_by_every_rule() {
     assert_eq!(secure_log_keystore::conformance::RULES.len(), 13, "`where_built!` lists them");
@@ -114,4 +156,29 @@ mod host {
     }
 
     secure_log_keystore::keystore_conformance!(open);
+
+    mod envelope {
+        use std::sync::atomic::{AtomicU8, Ordering};
+
+        use super::*;
+
+        /// The same, with keys of its own.
+        fn open() -> (Keystore, Keys, ()) {
+            static COUNT: AtomicU8 = AtomicU8::new(100);
+            let module = token::native_module();
+            let slot = module.find_token(token::LABEL).expect("tokens").expect("the token");
+            let session = slot.open_session(true).expect("a session");
+            session.login(User::Normal).expect("a login");
+            let present = ["first", "second"].map(|_| {
+                let id = COUNT.fetch_add(1, Ordering::Relaxed);
+                let label = format!("kek-{id}");
+                module.generate_key(&session, KeySpec::Aes, &label, &[id]).expect("a new key");
+                identity(&label)
+            });
+            let (keystore, ..) = super::open();
+            (keystore, Keys { present: present.to_vec(), missing: Some(identity("none")) }, ())
+        }
+
+        secure_log_keystore::envelope_conformance!(open);
+    }
 }

@@ -61,3 +61,34 @@ fn what_is_no_key_is_named() {
     assert!(place.fails(&["keys", "show", "none", "--keys", "keys"]).contains("none.pem"));
     assert!(place.fails(&["keys", "list"]).contains("--keys"));
 }
+
+#[test]
+fn keys_that_wrap_are_made_listed_and_destroyed_and_never_shown() {
+    let place = Place::new();
+    place.ok(&["keys", "create", "audit", "--keys", "keys"]);
+    let made = place.json(&["keys", "create", "a/b", "--alg", "aes-256-gcm", "--keys", "keys"]);
+    assert_eq!((&made["name"], &made["algorithm"]), (&"a/b".into(), &"aes-256-gcm".into()));
+    let path = place.path("keys/a%2Fb.kek");
+    assert_eq!(mode(&path), 0o600);
+    let key = std::fs::read_to_string(&path).unwrap();
+    let refused = place.fails(&["keys", "create", "a/b", "--alg", "aes-256-gcm", "--keys", "keys"]);
+    assert!(refused.contains("never overwritten"), "{refused}");
+    let list = place.ok(&["keys", "list", "--keys", "keys"]);
+    assert_eq!(list, "a/b\taes-256-gcm\naudit\ted25519\n");
+    let shown = place.ok(&["keys", "show", "a/b", "--keys", "keys"]);
+    assert_eq!(shown, "a/b\taes-256-gcm\n");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), key);
+
+    let unasked = place.fails(&["keys", "destroy", "a/b", "--keys", "keys"]);
+    assert!(unasked.contains("--yes") && path.exists(), "{unasked}");
+    let signs = place.fails(&["keys", "destroy", "audit", "--yes", "--keys", "keys"]);
+    assert!(signs.contains("no key-encryption key") && place.path("keys/audit.pem").exists(), "{signs}");
+    place.ok(&["keys", "destroy", "a/b", "--yes", "--keys", "keys"]);
+    assert!(!path.exists());
+    let again = place.fails(&["keys", "destroy", "a/b", "--yes", "--keys", "keys"]);
+    assert!(again.contains("a%2Fb.kek"), "{again}");
+
+    std::fs::write(place.path("keys/x.kek"), &key[..40]).unwrap();
+    let refused = place.fails(&["keys", "show", "x", "--keys", "keys"]);
+    assert!(refused.contains("64 hexadecimal digits") && !refused.contains(&key[..8]), "{refused}");
+}

@@ -226,3 +226,26 @@ fn token_that_cannot_be_written_to_is_named_and_keeps_its_keys() {
     }
     assert_eq!(hsm.ok(&["keys", "list", "--pin-file", "pin"]).lines().count(), 1);
 }
+
+#[test]
+fn keys_that_wrap_are_made_listed_and_destroyed() {
+    let hsm = Hsm::with_token();
+    let made = hsm.json(&["keys", "create", "domain", "--alg", "aes-256-gcm", "--pin-file", "pin"]);
+    assert_eq!(
+        (&made["algorithm"], &made["uri"]),
+        (&"aes-256-gcm".into(), &"pkcs11:token=prod;object=domain".into())
+    );
+    let objects = || hsm.tool(&["-O", "--login", "--pin", PIN]);
+    assert!(objects().contains("AES length 32"), "{}", objects());
+    let list = hsm.ok(&["keys", "list", "--pin-file", "pin"]);
+    assert!(list.contains("domain\taes-256-gcm\tpkcs11:token=prod;object=domain\n"), "{list}");
+    assert_eq!(hsm.ok(&["keys", "show", "domain", "--pin-file", "pin"]), "domain\taes-256-gcm\n");
+    let refused = hsm.fails(&["keys", "create", "domain", "--alg", "aes-256-gcm", "--pin-file", "pin"]);
+    assert!(refused.contains("never overwritten"), "{refused}");
+    let unasked = hsm.fails(&["keys", "destroy", "domain", "--pin-file", "pin"]);
+    assert!(unasked.contains("--yes") && objects().contains("AES"), "{unasked}");
+    hsm.ok(&["keys", "destroy", "domain", "--yes", "--pin-file", "pin"]);
+    assert!(!objects().contains("AES"), "{}", objects());
+    let again = hsm.fails(&["keys", "destroy", "domain", "--yes", "--pin-file", "pin"]);
+    assert!(again.contains("no key-encryption key"), "{again}");
+}
