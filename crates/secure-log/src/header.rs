@@ -437,7 +437,8 @@ mod tests {
         };
         assert_eq!(good.stored_len(), 19);
         assert!(HeaderRef::decode(&good.encode().unwrap()).is_ok());
-        let bad: [(&str, fn(&mut Header)); 8] = [
+        type Change = fn(&mut Header);
+        let bad: [(&str, Change); 8] = [
             ("nonce", |h| h.nonce = None),
             ("data-key-id", |h| h.data_key_id = None),
             ("data-key-id", |h| h.data_key_id = Some("A".repeat(32))),

@@ -148,6 +148,8 @@ pub enum KeyUse {
     Data,
     /// Making keyed tags.
     Tags,
+    /// Telling a key-encryption key from another of its name.
+    Check,
 }
 
 impl KeyUse {
@@ -155,6 +157,7 @@ impl KeyUse {
         match self {
             Self::Data => "secure-log/data-key@v1",
             Self::Tags => "secure-log/tag-key@v1",
+            Self::Check => "secure-log/key-check@v1",
         }
     }
 }

@@ -193,10 +193,7 @@ pub trait SecureLogStore {
 
     /// Removes the payloads of rows `from_seqno` to `to_seqno`, those that are there, such that nothing of them is left in
     /// the store's files; durable when it returns. Rows stay. Returns how many there were.
-    fn erase_payloads(&mut self, stream_id: &str, from_seqno: u64, to_seqno: u64) -> Result<u64> {
-        let _ = (stream_id, from_seqno, to_seqno);
-        Err(crate::Error::Denied("this store cannot erase payloads".into()))
-    }
+    fn erase_payloads(&mut self, stream_id: &str, from_seqno: u64, to_seqno: u64) -> Result<u64>;
 
     /// Makes a consistent copy at `config` while open. `Conflict` if there is something already.
     fn backup(&mut self, config: &str) -> Result<()>;

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use super::seal::{DomainState, Protection, check_key_or_domain, erased_text, is_owner};
+use super::seal::{DomainState, Protection, check_key_or_domain, erased_text, parse_owner};
 use super::*;
 use crate::domains::Erased;
 use crate::envelope::EnvelopeError;
@@ -189,7 +189,7 @@ impl<S: SecureLogStore, E: Environment> NativeSecureLog<S, E> {
     fn destroy_keys(&mut self, domain: &str) -> Result<Vec<String>> {
         let mut names = Vec::new();
         self.objects(ObjectKind::State, keys::KEK, |_, object| {
-            if is_owner(&object.value, domain) {
+            if parse_owner(&object.value).is_some_and(|(owner, _)| owner == domain) {
                 names.push(object.key[keys::KEK.len()..].to_owned());
             }
             Ok(())

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 use super::*;
-use crate::cbor::MapWriter;
+use crate::cbor::{MapReader, MapWriter};
 use crate::domains::{Erased, Found, StreamRules};
 use crate::envelope::EnvelopeError;
 use crate::error::{KeyProblem, SealedPayload};
@@ -113,23 +113,30 @@ fn write(key: String, value: Vec<u8>, expected: Option<Vec<u8>>) -> ObjectWrite 
     ObjectWrite { kind: ObjectKind::State, key, value, expected }
 }
 
-/// Value of the object `kek`.
-fn owner(domain: &str) -> Vec<u8> {
-    let mut w = MapWriter::with_capacity(8 + domain.len());
-    w.text(1, domain);
+/// Value of the object `kek`: whose key it is, and something wrapped under it, which tells it from another key of its name.
+fn owner(domain: &str, check: Option<&[u8]>) -> Vec<u8> {
+    let mut w = MapWriter::with_capacity(128 + domain.len());
+    w.text(1, domain).opt_bytes(2, check);
     w.finish()
 }
 
-/// Whether the object `kek` has this value.
-pub(super) fn is_owner(value: &[u8], domain: &str) -> bool {
-    value == owner(domain)
+/// The domain that an object `kek` names, and what is wrapped in it.
+pub(super) fn parse_owner(value: &[u8]) -> Option<(&str, Option<&[u8]>)> {
+    let mut map = MapReader::new(value).ok()?;
+    let Some((1, domain)) = map.next().ok()? else { return None };
+    let check = match map.next().ok()? {
+        Some((2, check)) => Some(check.bytes().ok()?),
+        Some(_) => return None,
+        None => None,
+    };
+    map.next().ok()?.is_none().then_some((domain.text().ok()?, check))
 }
 
 /// The objects `domain` and `kek` of a log whose `_log` says this.
 pub(crate) fn domain_objects(domains: &crate::domains::Domains) -> Vec<ObjectWrite> {
     let pointers =
         domains.pointers().map(|(name, number)| write(keys::domain(name), encode_pointer(number), None));
-    let owners = domains.keks().iter().map(|(kek, name)| write(keys::kek(kek), owner(name), None));
+    let owners = domains.keks().iter().map(|(kek, name)| write(keys::kek(kek), owner(name, None), None));
     pointers.chain(owners).collect()
 }
 
@@ -322,13 +329,13 @@ impl<S: SecureLogStore, E: Environment> NativeSecureLog<S, E> {
                 tier.name()
             )));
         }
-        objects.extend(self.claim_key(domain, &kek)?);
         // Whether the keystore has the key shows now, before anything is recorded.
-        let id: [u8; TAG_KEY_ID_LEN] = self.random.take(&mut self.env);
-        let key: SecretKey = Zeroizing::new(self.random.take(&mut self.env));
-        let context = wrap_context(KeyUse::Tags, domain, stream_id, &hex(&id));
-        let wrapped = self.wrap(stream_id, domain, &kek, &key, &context)?;
+        objects.extend(self.claim_key(stream_id, domain, &kek)?);
         if tier == Tier::HighlyRestricted {
+            let id: [u8; TAG_KEY_ID_LEN] = self.random.take(&mut self.env);
+            let key: SecretKey = Zeroizing::new(self.random.take(&mut self.env));
+            let context = wrap_context(KeyUse::Tags, domain, stream_id, &hex(&id));
+            let wrapped = self.wrap(stream_id, domain, &kek, &key, &context)?;
             let key = WrappedKey { domain: domain.to_owned(), kek, wrapped, tag_key_id: Some(id) };
             objects.push(write(keys::tag_key(stream_id), key.encode(), None));
         }
@@ -349,17 +356,41 @@ impl<S: SecureLogStore, E: Environment> NativeSecureLog<S, E> {
         }
     }
 
-    /// Makes sure that a key-encryption key belongs to this domain and to no other.
-    fn claim_key(&mut self, domain: &str, kek: &str) -> Result<Option<ObjectWrite>> {
+    /// Makes sure that a key-encryption key belongs to this domain and to no other, and that the keystore has it.
+    fn claim_key(&mut self, stream_id: &str, domain: &str, kek: &str) -> Result<Option<ObjectWrite>> {
         let key = keys::kek(kek);
-        match self.store.read_object(ObjectKind::State, &key)? {
-            None => Ok(Some(write(key, owner(domain), None))),
-            Some(value) if is_owner(&value, domain) => Ok(None),
-            Some(_) => Err(Error::Denied(format!(
-                "key-encryption key {kek:?} belongs to another erasure domain, and destroying it would erase both; \
-                 take another name"
-            ))),
+        let value = self.store.read_object(ObjectKind::State, &key)?;
+        match value.as_deref().map(parse_owner) {
+            Some(Some((name, Some(_)))) if name == domain => {
+                self.check_key(stream_id, domain, kek)?;
+                Ok(None)
+            }
+            // One that was imported says nothing of the key itself yet.
+            Some(Some((name, None))) if name != domain => Err(not_of(kek)),
+            Some(Some((_, Some(_)))) => Err(not_of(kek)),
+            Some(None) => Err(Error::corrupt(LOG_STREAM, 0, format!("the object {key:?} names no domain"))),
+            Some(Some((_, None))) | None => {
+                let secret: SecretKey = Zeroizing::new(self.random.take(&mut self.env));
+                let context = wrap_context(KeyUse::Check, domain, "", kek);
+                let check = self.wrap(stream_id, domain, kek, &secret, &context)?;
+                Ok(Some(write(key, owner(domain, Some(&check)), value)))
+            }
         }
+    }
+
+    /// Refuses to seal under another key than the domain's: a keystore that makes keys that it does not find would have a
+    /// new one under the old name, and what is sealed with that could not be read by whoever has the true one.
+    fn check_key(&mut self, stream_id: &str, domain: &str, kek: &str) -> Result<()> {
+        let Some(value) = self.store.read_object(ObjectKind::State, &keys::kek(kek))? else { return Ok(()) };
+        let Some((_, Some(check))) = parse_owner(&value) else { return Ok(()) };
+        let key = WrappedKey {
+            domain: domain.to_owned(),
+            kek: kek.to_owned(),
+            wrapped: check.to_vec(),
+            tag_key_id: None,
+        };
+        let context = wrap_context(KeyUse::Check, domain, "", kek);
+        self.unwrap_with(stream_id, 0, &key, &context).map(drop)
     }
 
     fn wrap(
@@ -386,14 +417,25 @@ impl<S: SecureLogStore, E: Environment> NativeSecureLog<S, E> {
         id: &str,
     ) -> Result<SecretKey> {
         let context = wrap_context(usage, &key.domain, stream_id, id);
+        self.unwrap_with(stream_id, seqno, key, &context)
+    }
+
+    fn unwrap_with(
+        &mut self,
+        stream_id: &str,
+        seqno: u64,
+        key: &WrappedKey,
+        context: &[u8],
+    ) -> Result<SecretKey> {
         let envelope = self.envelope.as_mut().ok_or_else(|| no_envelope(&format!("stream {stream_id:?}")))?;
-        let bytes = match envelope.unwrap(&key.kek, &key.wrapped, &context) {
+        let bytes = match envelope.unwrap(&key.kek, &key.wrapped, context) {
             Ok(bytes) => bytes,
             Err(error) => return Err(self.key_error(stream_id, seqno, &key.domain, &key.kek, error)),
         };
-        let bytes: [u8; KEY_LEN] = bytes.as_slice().try_into().map_err(|_| {
-            Error::corrupt(stream_id, seqno, format!("the key {id} that was wrapped for it is not 32 bytes"))
-        })?;
+        let bytes: [u8; KEY_LEN] = bytes
+            .as_slice()
+            .try_into()
+            .map_err(|_| Error::corrupt(stream_id, seqno, "a key that was wrapped for it is not 32 bytes"))?;
         Ok(Zeroizing::new(bytes))
     }
 
@@ -483,6 +525,7 @@ impl<S: SecureLogStore, E: Environment> NativeSecureLog<S, E> {
                 ));
             }
         };
+        self.check_key(stream_id, domain, &kek)?;
         let id = hex(&self.random.take::<16>(&mut self.env));
         let key: SecretKey = Zeroizing::new(self.random.take(&mut self.env));
         let context = wrap_context(KeyUse::Data, domain, stream_id, &id);
@@ -672,7 +715,7 @@ impl<S: SecureLogStore, E: Environment> NativeSecureLog<S, E> {
                 return self.wrap_anew(domain, new_key, false);
             }
             // Before anything is recorded: the new key wraps, and the old one opens all that is wrapped.
-            let claim = self.claim_key(domain, new_key)?;
+            let claim = self.claim_key(domain, domain, new_key)?;
             self.wrap_anew(domain, new_key, true)?;
             let record = Record::KeyRotated { domain: domain.to_owned(), from: kek, to: new_key.to_owned() };
             let outcome = self.commit_records(std::slice::from_ref(&record), &[], None, |number| {
@@ -690,10 +733,6 @@ impl<S: SecureLogStore, E: Environment> NativeSecureLog<S, E> {
     /// Wraps the keys of a domain under `new_key`, those that are not yet. `rehearse`: only sees whether it can be done.
     fn wrap_anew(&mut self, domain: &str, new_key: &str, rehearse: bool) -> Result<u64> {
         let (mut count, mut writes) = (0, Vec::new());
-        if rehearse {
-            let probe: SecretKey = Zeroizing::new(self.random.take(&mut self.env));
-            self.wrap(domain, domain, new_key, &probe, &wrap_context(KeyUse::Data, domain, "", ""))?;
-        }
         for (prefix, usage) in [(keys::DATA_KEY, KeyUse::Data), (keys::TAG_KEY, KeyUse::Tags)] {
             self.objects(ObjectKind::State, prefix, |log, object| {
                 let (stream_id, id, mut key) = match usage {
@@ -701,7 +740,7 @@ impl<S: SecureLogStore, E: Environment> NativeSecureLog<S, E> {
                         let (stream_id, _, id, key) = parse_data_key(&object)?;
                         (stream_id, id, key)
                     }
-                    KeyUse::Tags => {
+                    _ => {
                         let stream_id = object.key[prefix.len()..].to_owned();
                         let (key, id) = parse_tag_key(&stream_id, &object.value)?;
                         (stream_id, hex(&id), key)
@@ -753,6 +792,13 @@ pub(super) fn check_sealed_len(field: &str, len: usize) -> Result<()> {
         ));
     }
     Ok(())
+}
+
+fn not_of(kek: &str) -> Error {
+    Error::Denied(format!(
+        "key-encryption key {kek:?} belongs to another erasure domain, and destroying it would erase both; take another \
+         name"
+    ))
 }
 
 fn sealed(stream_id: &str, seqno: u64, key: &str, problem: KeyProblem, reason: String) -> Error {

@@ -525,8 +525,18 @@ fn lost_and_wrong_keys_are_told_apart() {
     assert_eq!(problem(later.query(&by_type, None, 9)).0, KeyProblem::Lost);
     verify_all(&mut later, &trusted).unwrap();
 
+    // Nor does the log let the keystore make another one and seal under that.
+    let more = later.create_stream_with("more", &options(Tier::Protected, "customer-7"));
+    assert_eq!(problem(more).0, KeyProblem::Lost);
+    later.close_segments().unwrap();
+    assert_eq!(
+        problem(site.log().append(event("patients", 9))),
+        (KeyProblem::Lost, 0, "customer-7".to_owned())
+    );
+
     // A new key of the same name.
-    later.create_stream_with("more", &options(Tier::Protected, "customer-7")).unwrap();
+    site.keys.clone().wrap("customer-7", &[7; 32], &[]).unwrap();
+    let mut later = site.log();
     assert_eq!(problem(later.read_payload("patients", 2)), (KeyProblem::Wrong, 2, "customer-7".to_owned()));
     assert_eq!(problem(later.append(event("patients", 9))), (KeyProblem::Wrong, 0, "customer-7".to_owned()));
     verify_all(&mut later, &trusted).unwrap();
@@ -572,7 +582,7 @@ fn rotation_wraps_keys_anew_and_touches_nothing_else() {
 fn a_rotation_that_was_interrupted_is_told_and_goes_on() {
     let site = Site::new();
     let (mut log, trusted) = sample(&site);
-    // One probe, then one key: the record is there, and most keys are still under the old one.
+    // The check, then one key: the record is there, and most keys are still under the old one.
     site.keys.wraps.store(2, Ordering::SeqCst);
     assert!(matches!(log.rotate_key("customer-7", "b"), Err(Error::Unavailable(_))));
     site.keys.wraps.store(u64::MAX / 2, Ordering::SeqCst);
