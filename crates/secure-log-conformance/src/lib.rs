@@ -31,6 +31,7 @@
     reason = "rules panic where they are broken, as tests do"
 )]
 
+mod erasure;
 mod fixture;
 mod heads;
 mod limits;
@@ -148,6 +149,14 @@ rules! { $;
         a_query_goes_on_with_later_rows,
         found_rows_have_no_payload,
         a_bad_cursor_is_invalid;
+    erasure:
+        erased_payloads_are_gone_and_nothing_else_is,
+        an_erasure_can_be_run_again,
+        an_erasure_ends_at_the_head,
+        a_frozen_stream_can_be_erased,
+        entries_follow_an_erasure,
+        an_erasure_is_there_after_reopening,
+        a_copy_has_no_erased_payloads;
     persistence:
         an_empty_configuration_is_invalid,
         everything_is_there_after_reopening,

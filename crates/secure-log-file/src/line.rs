@@ -435,6 +435,7 @@ impl<'a> Scan<'a> {
             "\"checkpoint\"",
             "\"receipt\"",
             "\"state\"",
+            "\"erased\"",
         ])?;
         self.lit(",\"key\":")?;
         let key = self.string()?;

@@ -66,6 +66,7 @@ fn child() {
         "append" => append_until_killed(&config, &name),
         "share" => share(&config, &name),
         "once" => append_and_say(&config, &name),
+        "erase" => erase_and_say(&config),
         other => panic!("{other}"),
     }
 }
@@ -424,4 +425,81 @@ fn a_disk_that_was_full_is_written_to_by_the_same_store() {
     let mut store = open(&path).unwrap();
     assert_eq!(head_of(&mut store, "s").seqno, head.seqno + 1);
     store.close().unwrap();
+}
+
+/// Bytes of everything that belongs to a store.
+fn all_bytes(dir: &Path) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        bytes.extend(if path.is_dir() { all_bytes(&path) } else { fs::read(&path).unwrap() });
+    }
+    bytes
+}
+
+fn marker(stream: &str, seqno: u64) -> String {
+    format!("<{stream} {seqno} marked>")
+}
+
+fn erase_and_say(config: &str) {
+    let mut store = FileSecureLogStore::open(config).unwrap();
+    say("begun");
+    store.erase_payloads("gone", 1, u64::MAX).unwrap();
+    say("done");
+    // Killed, not closed.
+    std::io::stdin().read_line(&mut String::new()).unwrap();
+}
+
+/// Two streams in turns, large enough that an erasure takes a while.
+fn fill(store: &mut FileSecureLogStore, count: u64) {
+    for seqno in 1..=count {
+        let appends = ["gone", "kept"].map(|stream| {
+            let mut payload = marker(stream, seqno).into_bytes();
+            payload.resize(payload.len() + 20_000, b'.');
+            let prior = head_of(store, stream);
+            StreamAppend { prior, rows: vec![row(seqno, stream, Some(&payload), None)] }
+        });
+        store.append(&appends, &[], &[]).unwrap();
+    }
+}
+
+fn is_erased(dir: &Path, count: u64) {
+    let bytes = all_bytes(dir);
+    for seqno in 1..=count {
+        let holds = |stream| memchr::memmem::find(&bytes, marker(stream, seqno).as_bytes()).is_some();
+        assert!(!holds("gone"), "payload {seqno} is still in a file");
+        assert!(holds("kept"), "payload {seqno} of the other stream is gone");
+    }
+}
+
+#[test]
+fn an_erasure_that_was_killed_is_finished_at_the_next_opening() {
+    for round in 0..rounds(8) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("audit.jsonl");
+        let config = format!("{}?lease-ms=200", path.display());
+        let mut store = FileSecureLogStore::open(&config).unwrap();
+        fill(&mut store, 60);
+        store.close().unwrap();
+        let mut child = spawn("erase", &config, "x");
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        let mut said = String::new();
+        while !said.ends_with("begun\n") && out.read_line(&mut said).unwrap() > 0 {}
+        std::thread::sleep(Duration::from_micros(u64::from(round) * 150));
+        signal(&child, libc::SIGKILL);
+        child.wait().unwrap();
+        out.read_line(&mut said).unwrap();
+        let mut store = FileSecureLogStore::open(&config).unwrap();
+        let begun = store.read_rows("gone", 1, 1, true).unwrap()[0].payload.is_none();
+        assert!(begun || !said.contains("done"), "an erasure that was acknowledged is not there");
+        if begun {
+            is_erased(dir.path(), 60);
+        }
+        store.erase_payloads("gone", 1, 60).unwrap();
+        is_erased(dir.path(), 60);
+        assert!(store.read_rows("gone", 1, 60, true).unwrap().iter().all(|row| row.payload.is_none()));
+        assert!(store.read_rows("kept", 1, 60, true).unwrap().iter().all(|row| row.payload.is_some()));
+        store.close().unwrap();
+        is_erased(dir.path(), 60);
+    }
 }

@@ -93,6 +93,10 @@ impl<S: SecureLogStore> SecureLogStore for CheckedStore<S> {
         }
     }
 
+    fn erase_payloads(&mut self, stream_id: &str, from_seqno: u64, to_seqno: u64) -> Result<u64> {
+        self.0.erase_payloads(stream_id, from_seqno, to_seqno)
+    }
+
     fn backup(&mut self, config: &str) -> Result<()> {
         self.0.backup(config)
     }

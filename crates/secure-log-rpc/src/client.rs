@@ -244,6 +244,10 @@ impl<T: Transport> SecureLogStore for RemoteStore<T> {
         Ok(hashes.map(|bytes| bytes.0))
     }
 
+    fn erase_payloads(&mut self, stream_id: &str, from_seqno: u64, to_seqno: u64) -> Result<u64> {
+        self.call(Method::ErasePayloads, &(stream_id, from_seqno, to_seqno))
+    }
+
     /// `config` names a file in the endpoint's directory for copies.
     fn backup(&mut self, config: &str) -> Result<()> {
         self.call(Method::Backup, &(config,))

@@ -29,13 +29,15 @@ pub enum Method {
     WriteTiles,
     /// `read-tile`.
     ReadTile,
+    /// `erase-payloads`.
+    ErasePayloads,
     /// `backup`.
     Backup,
 }
 
 impl Method {
     /// All methods.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Open,
         Self::Close,
         Self::Append,
@@ -49,6 +51,7 @@ impl Method {
         Self::LastObject,
         Self::WriteTiles,
         Self::ReadTile,
+        Self::ErasePayloads,
         Self::Backup,
     ];
 
@@ -68,6 +71,7 @@ impl Method {
             Self::LastObject => "last-object",
             Self::WriteTiles => "write-tiles",
             Self::ReadTile => "read-tile",
+            Self::ErasePayloads => "erase-payloads",
             Self::Backup => "backup",
         }
     }
@@ -79,6 +83,6 @@ impl Method {
 
     /// Whether it changes what is stored: the caller must have shown who it is.
     pub const fn writes(self) -> bool {
-        matches!(self, Self::Append | Self::WriteTiles | Self::Backup)
+        matches!(self, Self::Append | Self::WriteTiles | Self::ErasePayloads | Self::Backup)
     }
 }

@@ -110,6 +110,10 @@ impl<S: SecureLogStore> Server<S> {
                 let (stream_id, level, index): (String, u8, u64) = read(params)?;
                 write(&store.read_tile(name(&stream_id)?, level, index)?.map(Bytes))
             }
+            Method::ErasePayloads => {
+                let (stream_id, from, to): (String, u64, u64) = read(params)?;
+                write(&store.erase_payloads(name(&stream_id)?, from, to)?)
+            }
             Method::Backup => {
                 let (file,): (String,) = read(params)?;
                 let directory = self.backups.as_deref().ok_or_else(|| {

@@ -260,6 +260,7 @@ fn good_params(method: Method) -> Value {
         Method::ListObjects => json!(["state", "", null, 10]),
         Method::WriteTiles => json!(["a", []]),
         Method::ReadTile => json!(["a", 1, 0]),
+        Method::ErasePayloads => json!(["a", 1, 2]),
     }
 }
 

@@ -169,7 +169,7 @@ fn without_a_configured_token_everybody_may_read() {
 fn without_a_configured_token_writes_are_503_and_name_the_variable() {
     let policy = Policy::from_settings(None, None);
     let writes: Vec<_> = Method::ALL.into_iter().filter(|method| method.writes()).map(Method::name).collect();
-    assert_eq!(writes, ["append", "write-tiles", "backup"]);
+    assert_eq!(writes, ["append", "write-tiles", "erase-payloads", "backup"]);
     for form in forms() {
         for method in writes.iter().map(|name| Method::from_name(name).unwrap()) {
             let reply = admit_call(&policy, &body_of(&form, method, "[[],[],[]]")).unwrap_err();

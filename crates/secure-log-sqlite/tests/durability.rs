@@ -149,6 +149,7 @@ fn other_process() {
     match role.as_str() {
         "append" => append_for_ever(&config, number),
         "turns" => take_turns(&config, number),
+        "erase" => erase_and_say(&config),
         other => panic!("no role {other}"),
     }
 }
@@ -409,4 +410,78 @@ fn copies_made_under_load_are_whole() {
     }
     assert!(sizes.is_sorted() && sizes[0] >= 20, "{sizes:?}");
     assert!(whole_stream(&mut store.into_inner().unwrap(), "a").len() >= sizes[5]);
+}
+
+/// Erases stream `gone`, says so, and waits to be killed.
+fn erase_and_say(config: &str) {
+    let mut store = open(config);
+    say(format_args!("begun"));
+    store.erase_payloads("gone", 1, u64::MAX).unwrap();
+    say(format_args!("done"));
+    loop {
+        std::thread::sleep(Duration::from_secs(1));
+    }
+}
+
+fn marker(stream: &str, seqno: u64) -> Vec<u8> {
+    format!("<{stream} {seqno} marked>").into_bytes()
+}
+
+/// No file of the store has a marked payload of `gone`; those of `kept` are there.
+fn nothing_is_left(path: &Path, count: u64) {
+    let mut bytes = Vec::new();
+    for suffix in ["", "-wal", "-journal", "-shm"] {
+        bytes.extend(std::fs::read(format!("{}{suffix}", path.display())).unwrap_or_default());
+    }
+    let holds = |what: Vec<u8>| bytes.windows(what.len()).any(|window| window == what);
+    for seqno in 1..=count {
+        assert!(!holds(marker("gone", seqno)), "payload {seqno} is still in a file");
+        assert!(holds(marker("kept", seqno)), "payload {seqno} of the other stream is gone");
+    }
+}
+
+#[test]
+fn nothing_of_erased_payloads_is_left_in_any_file() {
+    const COUNT: u64 = 24;
+    for round in 0..rounds(8) {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, config) = store_in(dir.path(), "lease-ms=200");
+        let mut store = open(&config);
+        for seqno in 1..=COUNT {
+            let appends = ["gone", "kept"].map(|stream| {
+                let mut append = after(stream, store.head(stream).unwrap(), 1, 1);
+                let mut payload = marker(stream, seqno);
+                // Some lie in pages of their own.
+                payload.resize(40 + 9_000 * (seqno as usize % 3), b'.');
+                append.rows[0].payload = Some(payload);
+                append
+            });
+            store.append(&appends, &[], &[]).unwrap();
+        }
+        if round % 2 == 0 {
+            store.close().unwrap();
+        } else {
+            drop(store);
+        }
+        let mut worker = Worker::start("erase", &config, 0);
+        while worker.message().is_some_and(|message| message != ["begun"]) {}
+        std::thread::sleep(Duration::from_micros(round * 700));
+        worker.signal(libc::SIGKILL);
+        let mut done = false;
+        while let Some(message) = worker.message() {
+            done |= message == ["done"];
+        }
+        worker.child.wait().unwrap();
+        if done {
+            nothing_is_left(&path, COUNT);
+        }
+        let mut store = open(&config);
+        let left = store.erase_payloads("gone", 1, COUNT).unwrap();
+        assert!(!done || left == 0, "an erasure that was acknowledged is not there");
+        nothing_is_left(&path, COUNT);
+        assert!(store.read_rows("gone", 1, 100, true).unwrap().iter().all(|row| row.payload.is_none()));
+        store.close().unwrap();
+        nothing_is_left(&path, COUNT);
+        integrity(&path);
+    }
 }

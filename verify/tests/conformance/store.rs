@@ -278,6 +278,10 @@ impl<W: Which> SecureLogStore for Component<W> {
         call!(self, call_read_tile, stream_id, level, index)
     }
 
+    fn erase_payloads(&mut self, stream_id: &str, from_seqno: u64, to_seqno: u64) -> Result<u64> {
+        call!(self, call_erase_payloads, stream_id, from_seqno, to_seqno)
+    }
+
     fn backup(&mut self, config: &str) -> Result<()> {
         call!(self, call_backup, config)
     }

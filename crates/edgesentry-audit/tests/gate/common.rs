@@ -137,6 +137,10 @@ impl SecureLogStore for Shared {
         self.store().read_tile(stream_id, level, index)
     }
 
+    fn erase_payloads(&mut self, stream_id: &str, from_seqno: u64, to_seqno: u64) -> Result<u64> {
+        self.store().erase_payloads(stream_id, from_seqno, to_seqno)
+    }
+
     fn backup(&mut self, config: &str) -> Result<()> {
         self.store().backup(config)
     }
