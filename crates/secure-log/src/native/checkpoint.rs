@@ -12,6 +12,9 @@ use crate::signer::KeyError;
 use crate::store::{Object, ObjectKind, ObjectWrite};
 use crate::tree;
 
+/// Most keys that sign one checkpoint.
+const MAX_SIGNERS: usize = 16;
+
 /// What `_log` says of a stream.
 struct StreamFacts {
     created: u64,
@@ -85,15 +88,41 @@ impl<S: SecureLogStore, E: Environment> NativeSecureLog<S, E> {
         VerifierKey::new(&origin, key)
     }
 
+    /// The keys of a signature: several while they are rotated, each once.
+    fn own_keys(
+        &mut self,
+        signer: &mut dyn CheckpointSigner,
+        identities: &[String],
+    ) -> Result<Vec<VerifierKey>> {
+        if !(1..=MAX_SIGNERS).contains(&identities.len()) {
+            return Err(Error::invalid(
+                "identities",
+                format!("{} keys; a checkpoint is signed by 1 to {MAX_SIGNERS}", identities.len()),
+            ));
+        }
+        let mut keys: Vec<VerifierKey> = Vec::with_capacity(identities.len());
+        for identity in identities {
+            check_name("identity", identity)?;
+            let key = self.own_key(signer, identity)?;
+            if keys.iter().any(|other| other.to_string() == key.to_string()) {
+                return Err(Error::invalid(
+                    "identities",
+                    format!("{identity:?} is a key that is named twice"),
+                ));
+            }
+            keys.push(key);
+        }
+        Ok(keys)
+    }
+
     pub(super) fn do_sign_segment(
         &mut self,
         signer: &mut dyn CheckpointSigner,
-        identity: &str,
+        identities: &[String],
         segment_id: u64,
     ) -> Result<Checkpoint> {
-        check_name("identity", identity)?;
+        let keys = self.own_keys(signer, identities)?;
         self.segment(segment_id)?;
-        let key = self.own_key(signer, identity)?;
         loop {
             let head = self.log_head()?;
             let latest = self.do_latest_checkpoint()?;
@@ -115,7 +144,7 @@ impl<S: SecureLogStore, E: Environment> NativeSecureLog<S, E> {
             let expected = latest.as_ref().zip(who.as_deref()).map(|(c, who)| (c.root, who));
             let mut builder = self.grow_tree(LOG_STREAM, from, head.seqno, expected)?;
             let body =
-                CheckpointBody { origin: key.name().to_owned(), size: head.seqno, root: builder.root() };
+                CheckpointBody { origin: keys[0].name().to_owned(), size: head.seqno, root: builder.root() };
             if let Some(latest) = &latest {
                 if latest.origin != body.origin {
                     return Err(Error::corrupt(
@@ -127,21 +156,27 @@ impl<S: SecureLogStore, E: Environment> NativeSecureLog<S, E> {
                         ),
                     ));
                 }
-                if latest.size == body.size
-                    && Note::parse(&latest.note)?.verify(std::slice::from_ref(&key)).is_ok()
-                {
-                    return Ok(latest.clone());
+                if latest.size == body.size {
+                    let note = Note::parse(&latest.note)?;
+                    if keys.iter().all(|key| note.verify(std::slice::from_ref(key)).is_ok()) {
+                        return Ok(latest.clone());
+                    }
                 }
             }
             builder.flush(&mut self.store, LOG_STREAM, true)?;
             let text = body.to_text();
-            let signature = signer.sign(identity, text.as_bytes()).map_err(|e| name_key(identity, e))?;
-            let note = format!("{text}\n{}", key.signature_line(&signature)?);
-            Note::parse(&note)?.verify(std::slice::from_ref(&key)).map_err(|_| {
-                Error::Storage(format!(
-                    "keystore: the signature by {identity:?} does not verify under its own public key"
-                ))
-            })?;
+            let mut note = format!("{text}\n");
+            for (identity, key) in identities.iter().zip(&keys) {
+                let signature = signer.sign(identity, text.as_bytes()).map_err(|e| name_key(identity, e))?;
+                let line = key.signature_line(&signature)?;
+                let alone = Note::parse(&format!("{text}\n{line}"))?;
+                alone.verify(std::slice::from_ref(key)).map_err(|_| {
+                    Error::Storage(format!(
+                        "keystore: the signature by {identity:?} does not verify under its own public key"
+                    ))
+                })?;
+                note.push_str(&line);
+            }
             let number = latest.map_or(0, |c| c.number) + 1;
             let write = ObjectWrite {
                 kind: ObjectKind::Checkpoint,
@@ -169,6 +204,7 @@ impl<S: SecureLogStore, E: Environment> NativeSecureLog<S, E> {
             return Err(self.without_log()?);
         };
         let (checkpoints, verified) = self.verify_signatures(&trusted, &origin)?;
+        self.verify_receipts(checkpoints.len() as u64)?;
         let Some(latest) = checkpoints.last().cloned() else {
             return Err(Error::not_found(
                 "checkpoint",
@@ -514,9 +550,19 @@ impl<S: SecureLogStore, E: Environment> NativeSecureLog<S, E> {
     }
 
     pub(super) fn do_build_entry_proof(&mut self, stream_id: &str, seqno: u64) -> Result<EntryProof> {
+        let checkpoint = self.do_latest_checkpoint()?;
+        self.entry_proof_under(stream_id, seqno, checkpoint)
+    }
+
+    /// The proof of an entry under this checkpoint.
+    pub(super) fn entry_proof_under(
+        &mut self,
+        stream_id: &str,
+        seqno: u64,
+        checkpoint: Option<Checkpoint>,
+    ) -> Result<EntryProof> {
         check_own_stream(stream_id)?;
         self.named_row(stream_id, seqno, false)?;
-        let checkpoint = self.do_latest_checkpoint()?;
         let segment = match &checkpoint {
             Some(c) => self.covering_segment(stream_id, seqno)?.filter(|s| s.segment_id <= c.size),
             None => None,

@@ -377,7 +377,7 @@ impl<S: SecureLogStore, E: Environment> SecureLog for NativeSecureLog<S, E> {
         identity: &str,
         segment_id: u64,
     ) -> Result<Checkpoint> {
-        self.do_sign_segment(signer, identity, segment_id)
+        self.do_sign_segment(signer, &[identity.to_owned()], segment_id)
     }
 
     fn sign_segment_with(
@@ -386,7 +386,7 @@ impl<S: SecureLogStore, E: Environment> SecureLog for NativeSecureLog<S, E> {
         identities: &[String],
         segment_id: u64,
     ) -> Result<Checkpoint> {
-        self.do_sign_segment_with(signer, identities, segment_id)
+        self.do_sign_segment(signer, identities, segment_id)
     }
 
     fn latest_checkpoint(&mut self) -> Result<Option<Checkpoint>> {
