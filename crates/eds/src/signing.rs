@@ -98,6 +98,34 @@ impl StoreArgs {
         }
     }
 
+    /// Where the key-encryption keys of sealed streams are: they must outlive the command.
+    pub fn wrapping(&self, domain: &str, token: &TokenArgs) -> Result<Signing> {
+        let hints = Hints {
+            name: Some(domain),
+            keys: self.keys.as_deref(),
+            module: token.module.pkcs11_module.as_deref(),
+            dir: token.token_dir.as_deref(),
+            token: token.pin.pin_file.is_some(),
+        };
+        match Place::find(&hints)? {
+            None | Some(Place::Files(_)) => match self.keys_dir() {
+                Some(_) => Ok(Signing::Files),
+                None => bail!(
+                    "no keys are given: use --keys DIR, or {DIR_VARIABLE} (`eds keys create {domain} --alg aes-256-gcm` makes \
+                     one), or --pkcs11-module FILE for keys on a token"
+                ),
+            },
+            Some(Place::Module(path)) => {
+                self.takes_a_module()?;
+                let pins = Arc::new(Pins::new(token.pin.pin_file.as_deref(), OfficerPin::None)?);
+                Ok(Signing::Module(load_module(&path, pins)?))
+            }
+            Some(Place::Dir(_)) => bail!(
+                "sealed streams take their keys from files (--keys DIR) or a token of this machine (--pkcs11-module FILE) here"
+            ),
+        }
+    }
+
     /// Whether a log of this stack can be signed with a token of this machine.
     fn takes_a_module(&self) -> Result<()> {
         let short = self.stack.rsplit("ingest-").next().unwrap_or_default();

@@ -10,6 +10,7 @@ mod measure;
 mod native;
 mod remote;
 mod scale;
+mod sealing;
 mod serve;
 mod sign;
 mod table;
@@ -47,8 +48,9 @@ impl Sizes {
 type Part = (&'static str, fn(&Bench, &mut Table) -> anyhow::Result<()>);
 
 /// All parts, in the order of the table.
-pub const PARTS: [Part; 9] = [
+pub const PARTS: [Part; 10] = [
     ("append", append::rows),
+    ("sealing", sealing::rows),
     ("verify", verify::rows),
     ("scale", scale::rows),
     ("sign", sign::rows),

@@ -1,6 +1,6 @@
 //! `eds keys`: the keys that sign checkpoints and those that wrap data keys, in files or on PKCS #11 tokens.
 
-mod confirm;
+pub(crate) mod confirm;
 mod place;
 mod show;
 mod software;

@@ -144,7 +144,7 @@ impl VerifyExport {
 
 pub(super) fn described(report: &ExportReport) -> String {
     format!(
-        "{}: {} entries, {} payloads, {} streams, {} segments, {} checkpoints hold; not checked: {} payloads kept elsewhere, {} entries and {} of _log that no checkpoint covers, {} signatures by other keys",
+        "{}: {} entries, {} payloads, {} streams, {} segments, {} checkpoints hold; not checked: {} payloads kept elsewhere, {} erased, {} entries and {} of _log that no checkpoint covers, {} signatures by other keys",
         report.origin,
         report.entries,
         report.payloads_checked,
@@ -152,6 +152,7 @@ pub(super) fn described(report: &ExportReport) -> String {
         report.segments,
         report.checkpoints,
         report.payloads_elsewhere,
+        report.payloads_erased,
         report.entries_uncovered,
         report.log_entries_unsigned,
         report.signatures_unknown,

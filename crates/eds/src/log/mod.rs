@@ -2,6 +2,7 @@
 
 mod append;
 mod copies;
+mod domains;
 mod import;
 pub(crate) mod proof;
 mod read;
@@ -18,6 +19,7 @@ use crate::output::Output;
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
     Streams(read::Streams),
+    Create(domains::Create),
     Head(read::Head),
     Append(append::Append),
     Read(read::Read),
@@ -30,6 +32,8 @@ pub(crate) enum Command {
     Sign(seal::Sign),
     Prove(proof::Prove),
     VerifyProof(proof::VerifyProof),
+    RotateKey(domains::RotateKey),
+    Erase(domains::Erase),
     Backup(copies::Backup),
     Export(copies::Export),
     VerifyExport(copies::VerifyExport),
@@ -40,6 +44,7 @@ impl Command {
     pub fn run(self, out: Output) -> Result<()> {
         match self {
             Self::Streams(args) => args.run(out),
+            Self::Create(args) => args.run(out),
             Self::Head(args) => args.run(out),
             Self::Append(args) => args.run(out),
             Self::Read(args) => args.run(out),
@@ -50,6 +55,8 @@ impl Command {
             Self::Sign(args) => args.run(out),
             Self::Prove(args) => args.run(out),
             Self::VerifyProof(args) => args.run(out),
+            Self::RotateKey(args) => args.run(out),
+            Self::Erase(args) => args.run(out),
             Self::Backup(args) => args.run(out),
             Self::Export(args) => args.run(out),
             Self::VerifyExport(args) => args.run(out),

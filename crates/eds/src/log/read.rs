@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::{show, with_log};
 use crate::open::{Open, StoreArgs};
-use crate::output::{Output, note};
+use crate::output::{Output, note, warn};
 use crate::time;
 
 /// Most entries that one call into the component returns.
@@ -36,10 +36,23 @@ impl Streams {
         }
         for stream in streams {
             let last = stream.head.as_ref().map_or(0, |head| head.seqno);
-            let ended = if stream.deprecated.is_some() { ", deprecated" } else { "" };
+            let ended = match (stream.erased, stream.deprecated) {
+                (Some(number), _) => format!(", erased by entry {number} of _log"),
+                (None, Some(_)) => ", deprecated".to_owned(),
+                (None, None) => String::new(),
+            };
+            let domain = match stream.erasure_domain == stream.stream_id {
+                true => String::new(),
+                false => format!(", domain {}", show::printable(&stream.erasure_domain)),
+            };
+            let kept = stream.retention_ms.map(|ms| format!(", kept for {}", time::show_duration(ms)));
+            let kept = kept.unwrap_or_default();
             let what = stream.description.as_deref().map(show::printable).unwrap_or_default();
             let name = show::printable(&stream.stream_id);
-            out.line(format_args!("{name}\t{last}\t{}{ended}\t{what}", show::tier_name(stream.tier)))?;
+            out.line(format_args!(
+                "{name}\t{last}\t{}{domain}{kept}{ended}\t{what}",
+                show::tier_name(stream.tier)
+            ))?;
         }
         Ok(())
     }
@@ -117,8 +130,8 @@ impl Read {
             return out.bytes(&payload);
         }
         let (entry, payload) = with_log(&self.store, |log| {
-            let entry = log.read(&self.stream, self.seqno)?;
-            let payload = payload_of(log, &entry)?;
+            let mut entry = log.read(&self.stream, self.seqno)?;
+            let payload = payload_of(log, &mut entry)?;
             Ok((entry, payload))
         })?;
         let value = show::entry(&entry, payload.as_deref());
@@ -143,15 +156,22 @@ impl Read {
     }
 }
 
-/// The payload, if it is in the log.
-fn payload_of(log: &mut Open, entry: &Entry) -> Result<Option<Vec<u8>>> {
+/// The payload, if it is in the log and can be read. What is sealed is opened, event type and producer with it.
+fn payload_of(log: &mut Open, entry: &mut Entry) -> Result<Option<Vec<u8>>> {
     if entry.header.object_ref.is_some() {
         return Ok(None);
     }
-    match log.read_payload(&entry.header.stream_id, entry.header.seqno) {
-        Ok(payload) => Ok(Some(payload)),
-        // Erased.
-        Err(Failure::Log(LogError::NotFound(_))) => Ok(None),
+    match log.open_entry(&entry.header.stream_id, entry.header.seqno) {
+        Ok(opened) => {
+            entry.header.event_type = opened.event_type;
+            entry.header.producer = opened.producer;
+            Ok(Some(opened.payload))
+        }
+        // Erased, or sealed under a key that is not here: the rest of the entry is there, and other entries are.
+        Err(error @ Failure::Log(LogError::NotFound(_) | LogError::Sealed(_))) => {
+            warn(error);
+            Ok(None)
+        }
         Err(error) => Err(error.into()),
     }
 }
@@ -194,9 +214,9 @@ impl FilterArgs {
         }
     }
 
-    fn show(&self, out: Output, log: &mut Open, entry: &Entry) -> Result<()> {
-        let payload = if self.payloads { payload_of(log, entry)? } else { None };
-        out.either(&show::entry(entry, payload.as_deref()), || show::entry_line(entry, payload.as_deref()))
+    fn show(&self, out: Output, log: &mut Open, mut entry: Entry) -> Result<()> {
+        let payload = if self.payloads { payload_of(log, &mut entry)? } else { None };
+        out.either(&show::entry(&entry, payload.as_deref()), || show::entry_line(&entry, payload.as_deref()))
     }
 }
 
@@ -227,10 +247,10 @@ impl Query {
             while left > 0 {
                 let limit = PAGE.min(u32::try_from(left).unwrap_or(PAGE));
                 let page = log.query(&filter, &Page { cursor, limit })?;
-                for entry in &page.entries {
+                left -= (page.entries.len() as u64).min(left);
+                for entry in page.entries {
                     self.filter.show(out, log, entry)?;
                 }
-                left -= (page.entries.len() as u64).min(left);
                 cursor = page.next;
                 if cursor.is_none() {
                     break;
@@ -272,8 +292,8 @@ impl Tail {
                 let last = log.head(&self.stream)?.map_or(0, |head| head.seqno);
                 let first = next.unwrap_or_else(|| last.saturating_sub(self.lines) + 1);
                 for seqno in first..=last {
-                    let entry = log.read(&self.stream, seqno)?;
-                    let payload = if self.payloads { payload_of(log, &entry)? } else { None };
+                    let mut entry = log.read(&self.stream, seqno)?;
+                    let payload = if self.payloads { payload_of(log, &mut entry)? } else { None };
                     out.either(&show::entry(&entry, payload.as_deref()), || {
                         show::entry_line(&entry, payload.as_deref())
                     })?;

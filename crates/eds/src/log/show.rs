@@ -53,6 +53,13 @@ pub(crate) fn tier_name(tier: Tier) -> &'static str {
     }
 }
 
+/// Reads a tier by its name.
+pub(crate) fn parse_tier(text: &str) -> Result<Tier, String> {
+    let tiers = [Tier::Public, Tier::Protected, Tier::HighlyRestricted];
+    let found = tiers.into_iter().find(|tier| tier_name(*tier) == text);
+    found.ok_or_else(|| format!("use one of {}", tiers.map(tier_name).join(", ")))
+}
+
 pub(crate) fn head(head: &StreamHead) -> Value {
     json!({"stream_id": head.stream_id, "seqno": head.seqno, "entry_hash": hex::encode(&head.entry_hash)})
 }
@@ -64,6 +71,9 @@ pub(crate) fn stream(info: &StreamInfo) -> Value {
         "description": info.description,
         "created": info.created,
         "deprecated": info.deprecated,
+        "erasure_domain": info.erasure_domain,
+        "retention_ms": info.retention_ms,
+        "erased": info.erased,
         "head": info.head.as_ref().map(head),
     })
 }
@@ -103,6 +113,9 @@ pub(crate) fn header(header: &EntryHeader) -> Value {
         "payload_len": header.payload_len,
         "payload_encoding": header.payload_encoding,
         "object_ref": header.object_ref,
+        "nonce": header.nonce.as_ref().map(hex::encode),
+        "data_key_id": header.data_key_id,
+        "keyed_tags": header.keyed_tags.as_ref().map(hex::encode),
         "software_version": header.software_version,
         "session_id": hex::encode(&header.session_id),
         "boot_id": header.boot_id,
