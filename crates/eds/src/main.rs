@@ -7,6 +7,7 @@ mod audit;
 mod carried;
 mod cli;
 mod files;
+mod http;
 mod keys;
 mod log;
 mod open;

@@ -8,7 +8,9 @@ pub(crate) mod proof;
 mod read;
 mod seal;
 pub(crate) mod show;
+mod stamp;
 mod verify;
+mod witness;
 
 use anyhow::Result;
 use clap::Subcommand;
@@ -32,6 +34,10 @@ pub(crate) enum Command {
     Sign(seal::Sign),
     Prove(proof::Prove),
     VerifyProof(proof::VerifyProof),
+    Witness(witness::Submit),
+    Published(witness::Published),
+    Stamp(stamp::StampNow),
+    Times(stamp::Times),
     RotateKey(domains::RotateKey),
     Erase(domains::Erase),
     Backup(copies::Backup),
@@ -55,6 +61,10 @@ impl Command {
             Self::Sign(args) => args.run(out),
             Self::Prove(args) => args.run(out),
             Self::VerifyProof(args) => args.run(out),
+            Self::Witness(args) => args.run(out),
+            Self::Published(args) => args.run(out),
+            Self::Stamp(args) => args.run(out),
+            Self::Times(args) => args.run(out),
             Self::RotateKey(args) => args.run(out),
             Self::Erase(args) => args.run(out),
             Self::Backup(args) => args.run(out),

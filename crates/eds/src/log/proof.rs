@@ -8,10 +8,12 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use clap::Args;
 use secure_log::header::Header;
 use secure_log::model::{EntryProof, InclusionProof};
+use secure_log::proof_file::{EXTENSION, FIRST_LINE, MAX_PROOF_FILE};
 use secure_log_host::types;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::witness::read_policy;
 use super::{show, with_log};
 use crate::open::StoreArgs;
 use crate::output::Output;
@@ -104,10 +106,13 @@ impl ProofFile {
 
 /// Prove an entry up to the newest checkpoint
 ///
-/// The proof is a file of JSON that `verify-proof` checks without the log. A segment over the entry must be closed and
-/// signed before (`eds log sign`).
+/// The proof is a file that `verify-proof` checks without the log: JSON, or C2SP tlog-proof with the cosignatures of
+/// witnesses where the name ends so. A segment over the entry must be closed and signed before (`eds log sign`).
 #[derive(Args, Debug)]
-#[command(after_help = "Example:\n  eds log prove doors 17 -o proof.json")]
+#[command(after_help = "\
+Examples:
+  eds log prove doors 17 -o proof.json
+  eds log prove doors 17 -o door.tlog-proof --policy policy.txt")]
 pub(crate) struct Prove {
     /// The stream
     stream: String,
@@ -116,12 +121,29 @@ pub(crate) struct Prove {
     /// Write the proof to this file instead of stdout
     #[arg(short, long, value_name = "FILE")]
     out: Option<PathBuf>,
+    /// Write a C2SP tlog-proof, whatever the name of the file
+    #[arg(long)]
+    tlog_proof: bool,
+    /// Prove under the newest checkpoint that this tlog-policy file counts as published; implies --tlog-proof
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
     #[command(flatten)]
     store: StoreArgs,
 }
 
 impl Prove {
     pub fn run(self, out: Output) -> Result<()> {
+        let named = self.out.as_ref().and_then(|path| path.extension()).is_some_and(|e| e == EXTENSION);
+        if named || self.tlog_proof || self.policy.is_some() {
+            let policy = self.policy.as_deref().map(read_policy).transpose()?.map(|(bytes, _)| bytes);
+            let file = with_log(&self.store, |log| {
+                Ok(log.build_proof_file(&self.stream, self.seqno, policy.as_deref())?)
+            })?;
+            return match self.out {
+                Some(path) => files::write(&path, file.as_bytes()),
+                None => out.bytes(file.as_bytes()),
+            };
+        }
         let proof = with_log(&self.store, |log| Ok(log.build_entry_proof(&self.stream, self.seqno)?))?;
         let file = ProofFile::new(&proof);
         match self.out {
@@ -140,18 +162,20 @@ pub(crate) struct VerifyProof {
     /// The file
     file: PathBuf,
     /// Verifier key that may have signed (C2SP: name+hash+key); may be given several times
-    #[arg(long, value_name = "KEY", required = true)]
+    #[arg(long, value_name = "KEY", required_unless_present = "policy")]
     trust: Vec<String>,
+    /// Whose cosignatures a C2SP tlog-proof must have: a tlog-policy file
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
 }
 
 impl VerifyProof {
     pub fn run(self, out: Output) -> Result<()> {
-        let file: ProofFile = files::read_json(&self.file, "a proof of an entry")?;
-        let header = file
-            .verify(&self.trust)
-            .with_context(|| format!("{} does not prove its entry", self.file.display()))?;
+        let (header, witnesses) =
+            self.verified().with_context(|| format!("{} does not prove its entry", self.file.display()))?;
         let answer = json!({
             "holds": true,
+            "witnesses": witnesses,
             "stream_id": header.stream_id,
             "seqno": header.seqno,
             "time_ms": header.time_ms,
@@ -163,8 +187,12 @@ impl VerifyProof {
             "event_id": header.event_id,
         });
         out.either(&answer, || {
+            let witnessed = match &witnesses {
+                Some(status) => format!("; {}", show::printable(status)),
+                None => String::new(),
+            };
             format!(
-                "entry {} of {} holds: {} by {} at {}",
+                "entry {} of {} holds: {} by {} at {}{witnessed}",
                 header.seqno,
                 show::printable(&header.stream_id),
                 show::printable(&header.event_type),
@@ -172,5 +200,23 @@ impl VerifyProof {
                 time::show(header.time_ms)
             )
         })
+    }
+}
+
+impl VerifyProof {
+    /// The header that is proven, and what the witnesses of the policy say of the checkpoint.
+    fn verified(&self) -> Result<(Header, Option<String>)> {
+        let bytes = files::read(&self.file, MAX_PROOF_FILE, "a proof of an entry")?;
+        if !bytes.starts_with(FIRST_LINE.as_bytes()) {
+            anyhow::ensure!(
+                self.policy.is_none(),
+                "cosignatures are in C2SP tlog-proofs only: `eds log prove --policy` makes one"
+            );
+            let file: ProofFile = files::read_json(&self.file, "a proof of an entry")?;
+            return Ok((file.verify(&self.trust)?, None));
+        }
+        let policy = self.policy.as_deref().map(read_policy).transpose()?.map(|(_, policy)| policy);
+        let proven = secure_log::proof_file::verify(&bytes, &self.trust, policy.as_ref())?;
+        Ok((proven.header, proven.witnesses.map(|status| status.to_string())))
     }
 }

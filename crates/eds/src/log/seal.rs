@@ -67,9 +67,10 @@ Examples:
   eds log sign --identity audit --keys /etc/edgesentry/keys
   eds log sign --identity 'pkcs11:token=prod;object=audit' --pkcs11-module /usr/lib/softhsm/libsofthsm2.so")]
 pub(crate) struct Sign {
-    /// Name of the key: in --keys, or on a token (`pkcs11:token=…;object=…`)
-    #[arg(long, value_name = "NAME")]
-    identity: String,
+    /// Name of the key: in --keys, or on a token (`pkcs11:token=…;object=…`). Several sign together while keys are
+    /// rotated, so that whoever trusts one of them can verify
+    #[arg(long, value_name = "NAME", required = true)]
+    identity: Vec<String>,
     /// Sign a checkpoint that covers this segment, and close none
     #[arg(long, value_name = "ID")]
     segment: Option<u64>,
@@ -81,10 +82,16 @@ pub(crate) struct Sign {
 
 impl Sign {
     pub fn run(self, out: Output) -> Result<()> {
-        let signing = self.store.signing(&self.identity, &self.token)?;
+        // All are looked for; what finds the first one finds the others.
+        let mut signing = None;
+        for identity in &self.identity {
+            let found = self.store.signing(identity, &self.token)?;
+            signing.get_or_insert(found);
+        }
+        let signing = signing.context("--identity names no key")?;
         let place = self.store.place_to_sign(Part::Log, signing)?;
         let checkpoint = with_place(place, |log| match self.segment {
-            Some(segment) => Ok(log.sign_segment(&self.identity, segment)?),
+            Some(segment) => Ok(log.sign_segment_with(&self.identity, segment)?),
             None => seal(log, &self.identity),
         })?;
         if out.json {
@@ -95,12 +102,13 @@ impl Sign {
 }
 
 /// Closes what is open and signs; what was closed before and not signed is signed too.
-fn seal(log: &mut Open, identity: &str) -> Result<Checkpoint> {
-    if let Some(checkpoint) = log.seal(Some(identity))?.checkpoint {
-        return Ok(checkpoint);
-    }
-    let last = last_segment(log)?.context("there is no segment to sign: the log has no entries")?;
-    Ok(log.sign_segment(identity, last)?)
+fn seal(log: &mut Open, identities: &[String]) -> Result<Checkpoint> {
+    let closed = log.close_segments()?.iter().map(|segment| segment.segment_id).max();
+    let last = match closed {
+        Some(last) => last,
+        None => last_segment(log)?.context("there is no segment to sign: the log has no entries")?,
+    };
+    Ok(log.sign_segment_with(identities, last)?)
 }
 
 /// The last segment of the log.
