@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use edgesentry_server::admin::{AdminClient, AdminError, socket_path};
-use secure_log_host::{Artifact, Guest, Hosted, Reach, Site, StorePath};
+use secure_log_host::{Artifact, Guest, HeadFile, Hosted, Reach, Site, StorePath};
 use secure_log_keystore::DIR_VARIABLE;
 
 use crate::signing::Signing;
@@ -15,6 +15,9 @@ use crate::{stack, time};
 
 /// What a component may take at most: many times what it needs, and less than what hurts its machine.
 const MEMORY: usize = 1 << 30;
+
+/// Where the last checkpoint is kept.
+const HEAD_VARIABLE: &str = "SECURE_LOG_HEAD_FILE";
 
 /// Where a remote store is.
 const RPC_URL: &str = "SECURE_LOG_RPC_URL";
@@ -34,6 +37,11 @@ pub(crate) struct StoreArgs {
     /// Directory of the keys that sign checkpoints [default: SECURE_LOG_KEYSTORE_DIR]
     #[arg(long, value_name = "DIR", help_heading = "Log")]
     pub keys: Option<PathBuf>,
+
+    /// File that keeps the last checkpoint, best on another disk: a store that is behind or beside it is not opened
+    /// [default: SECURE_LOG_HEAD_FILE; none without it]
+    #[arg(long, value_name = "FILE", help_heading = "Log")]
+    pub head_file: Option<PathBuf>,
 
     /// How long to wait for another process that has the log open
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = time::parse_duration, help_heading = "Log")]
@@ -57,6 +65,7 @@ pub(crate) struct Place {
     store: Option<StorePath>,
     wait: Duration,
     url: Option<String>,
+    head: Option<HeadFile>,
 }
 
 /// An instance with the log open. The instance goes first, the lock last.
@@ -97,7 +106,7 @@ impl StoreArgs {
                 bail!("no endpoint is given: use --store URL, or {RPC_URL}");
             }
         }
-        Ok(Place { artifact, guest, store, wait: self.wait, url })
+        Ok(Place { artifact, guest, store, wait: self.wait, url, head: self.head() })
     }
 
     /// Whether the stack is a component of the user's.
@@ -139,6 +148,13 @@ impl StoreArgs {
             )
         })?;
         Ok(Artifact::from_bytes(carried.name, carried.portable, carried.wide)?)
+    }
+
+    /// The head file, if there is to be one.
+    pub(crate) fn head(&self) -> Option<HeadFile> {
+        let from_env = || std::env::var_os(HEAD_VARIABLE).map(PathBuf::from);
+        let path = self.head_file.clone().or_else(from_env).filter(|path| !path.as_os_str().is_empty());
+        path.map(HeadFile::new)
     }
 
     pub(crate) fn keys_dir(&self) -> Option<PathBuf> {
@@ -218,11 +234,21 @@ impl Place {
         bail!("there is no log at {}: give its path with --store", self.shown())
     }
 
+    /// The same place without its head file, for whoever is about to replace that.
+    pub fn without_head(mut self) -> Self {
+        self.head = None;
+        self
+    }
+
     /// The place under its lock.
     pub fn site(&self) -> Result<Site> {
-        Ok(match &self.store {
+        let site = match &self.store {
             Some(store) => Site::local(store, &self.guest, self.wait)?,
             None => Site::remote(&self.guest),
+        };
+        Ok(match &self.head {
+            Some(head) => site.with_head(head.clone()),
+            None => site,
         })
     }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::failure::Failure;
+use crate::head::HeadError;
 
 /// A result of starting something.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -92,6 +93,9 @@ pub enum Error {
     /// The component refused to open the store.
     #[error(transparent)]
     Open(Box<OpenError>),
+    /// The log is not where its head file says it was.
+    #[error(transparent)]
+    Head(#[from] Box<HeadError>),
     /// No thread.
     #[error("cannot start a thread")]
     Thread(#[source] io::Error),

@@ -20,6 +20,7 @@ use crate::engine::{Clocked, epochs};
 use crate::error;
 use crate::failure::{Failure, Result};
 use crate::guest::State;
+use crate::head::{HeadError, HeadFile};
 
 /// One running instance, with a typed method for each exported function.
 pub struct Hosted {
@@ -30,6 +31,8 @@ pub struct Hosted {
     clocked: Clocked,
     /// Last segment that `seal` closed and no key signed yet.
     unsigned: Option<u64>,
+    /// Where the last checkpoint is kept besides.
+    head: Option<HeadFile>,
 }
 
 /// What [`Hosted::seal`] did.
@@ -49,7 +52,7 @@ impl Hosted {
         deadline: Option<Duration>,
         clocked: Clocked,
     ) -> Self {
-        Self { store, world, gate, deadline, clocked, unsigned: None }
+        Self { store, world, gate, deadline, clocked, unsigned: None, head: None }
     }
 
     /// Bytes of linear memory that the instance has taken so far, all memories together.
@@ -197,10 +200,6 @@ exports! {
     /// `log.backup`.
     backup(config: &str) -> () = secure_log_log_log.call_backup;
 
-    /// `checkpoint.sign-segment`.
-    sign_segment(identity: &str, segment_id: u64) -> Checkpoint = secure_log_log_checkpoint.call_sign_segment;
-    /// `checkpoint.sign-segment-with`.
-    sign_segment_with(identities: &[String], segment_id: u64) -> Checkpoint = secure_log_log_checkpoint.call_sign_segment_with;
     /// `checkpoint.latest`.
     latest_checkpoint() -> Option<Checkpoint> = secure_log_log_checkpoint.call_latest;
     /// `checkpoint.read`.
@@ -242,6 +241,47 @@ exports! {
 }
 
 impl Hosted {
+    /// Compares the log with a head file, and keeps it from now on: what is signed is written there before the signing
+    /// call returns.
+    pub fn keep_head(&mut self, head: HeadFile) -> std::result::Result<(), HeadError> {
+        head.check(self)?;
+        self.head = Some(head);
+        Ok(())
+    }
+
+    /// `checkpoint.sign-segment`.
+    pub fn sign_segment(&mut self, identity: &str, segment_id: u64) -> Result<Checkpoint> {
+        self.begin();
+        let checkpoint = self.world.secure_log_log_checkpoint();
+        let outcome = checkpoint.call_sign_segment(&mut self.store, identity, segment_id);
+        self.signed(outcome)
+    }
+
+    /// `checkpoint.sign-segment-with`.
+    pub fn sign_segment_with(&mut self, identities: &[String], segment_id: u64) -> Result<Checkpoint> {
+        self.begin();
+        let checkpoint = self.world.secure_log_log_checkpoint();
+        let outcome = checkpoint.call_sign_segment_with(&mut self.store, identities, segment_id);
+        self.signed(outcome)
+    }
+
+    fn signed(
+        &self,
+        outcome: wasmtime::Result<std::result::Result<Checkpoint, LogError>>,
+    ) -> Result<Checkpoint> {
+        let checkpoint = self.settle(outcome)?;
+        if let Some(head) = &self.head {
+            head.keep(&checkpoint.note).map_err(|e| {
+                Failure::Log(LogError::Storage(format!(
+                    "checkpoint {} is signed and stored, and cannot be written to the head file {}: {e}. Sign again",
+                    checkpoint.number,
+                    head.path().display()
+                )))
+            })?;
+        }
+        Ok(checkpoint)
+    }
+
     /// `encoder.entry-hash`.
     pub fn entry_hash(&mut self, header: &[u8]) -> Result<Vec<u8>> {
         self.begin();

@@ -1,6 +1,6 @@
 //! The place of a log, prepared for instances that work on it one after the other.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use secure_log_rpc::Transport;
@@ -8,6 +8,7 @@ use secure_log_rpc::Transport;
 use crate::artifact::Artifact;
 use crate::error::{Error, Result};
 use crate::guest::Guest;
+use crate::head::HeadFile;
 use crate::hosted::Hosted;
 use crate::lock::HostLock;
 use crate::store_path::{StorePath, utf8};
@@ -20,7 +21,10 @@ pub const HANDSHAKE: &str = "remote";
 pub struct Site {
     guest: Guest,
     config: String,
-    memory: bool,
+    /// File of the store, if it is in one.
+    path: Option<PathBuf>,
+    local: bool,
+    head: Option<HeadFile>,
     _lock: Option<HostLock>,
 }
 
@@ -39,7 +43,14 @@ impl Site {
 
     /// A log behind an endpoint or a transport. `guest` says where: `SECURE_LOG_RPC_URL`, `SECURE_LOG_RPC_TOKEN`.
     pub fn remote(guest: &Guest) -> Self {
-        Self { guest: guest.clone(), config: HANDSHAKE.into(), memory: false, _lock: None }
+        Self {
+            guest: guest.clone(),
+            config: HANDSHAKE.into(),
+            path: None,
+            local: false,
+            head: None,
+            _lock: None,
+        }
     }
 
     fn under(store: &StorePath, guest: &Guest, lock: Option<HostLock>) -> Self {
@@ -48,13 +59,20 @@ impl Site {
             guest.preopen(host, name);
         }
         let config = store.guest_config(lock.is_some());
-        Self { guest, config, memory: store.host_path().is_none(), _lock: lock }
+        let path = store.host_path().map(Path::to_owned);
+        Self { guest, config, path, local: true, head: None, _lock: lock }
     }
 
     /// Lets the guest see a further directory under its host path, for copies.
     pub fn also(mut self, dir: &Path) -> Result<Self> {
         self.guest.preopen(dir, utf8(dir)?);
         Ok(self)
+    }
+
+    /// Compares the log with a head file whenever it is opened, and keeps that file.
+    pub fn with_head(mut self, head: HeadFile) -> Self {
+        self.head = Some(head);
+        self
     }
 
     /// The config that the component gets.
@@ -69,7 +87,7 @@ impl Site {
 
     /// Whether the log is in memory and ends with its instance.
     pub fn in_memory(&self) -> bool {
-        self.memory
+        self.local && self.path.is_none()
     }
 
     /// An instance that may open the log and has not yet.
@@ -88,8 +106,14 @@ impl Site {
 
     /// An instance with the log open.
     pub fn open(&self, artifact: &Artifact) -> Result<Hosted> {
+        if let (Some(head), Some(path)) = (&self.head, &self.path) {
+            head.check_store(path).map_err(Box::new)?;
+        }
         let mut hosted = self.start(artifact)?;
         hosted.open(&self.config).map_err(|source| Error::open(&self.config, source))?;
+        if let Some(head) = &self.head {
+            hosted.keep_head(head.clone()).map_err(Box::new)?;
+        }
         Ok(hosted)
     }
 }

@@ -91,6 +91,7 @@ fn error(error: t::LogError) -> Error {
         L::Busy(s) => Error::Busy(s),
         L::Denied(s) => Error::Denied(s),
         L::Invalid(i) => Error::Invalid(InvalidArgument { field: i.field, reason: i.reason }),
+        L::Sealed(s) => panic!("no store seals: {s:?}"),
         L::Unavailable(s) => Error::Unavailable(s),
         L::Storage(s) => Error::Storage(s),
     }

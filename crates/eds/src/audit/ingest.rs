@@ -76,6 +76,7 @@ impl DemoIngest {
         let store = StoreArgs {
             stack: "sqlite".into(),
             store: Some(self.store.to_str().context("--store is not UTF-8")?.to_owned()),
+            head_file: None,
             keys: None,
             wait: time::parse_duration("5s").map_err(anyhow::Error::msg)?,
         };

@@ -3,6 +3,7 @@
 mod append;
 mod copies;
 mod domains;
+mod head_file;
 mod import;
 pub(crate) mod proof;
 mod read;
@@ -38,6 +39,7 @@ pub(crate) enum Command {
     Published(witness::Published),
     Stamp(stamp::StampNow),
     Times(stamp::Times),
+    AcceptHead(head_file::AcceptHead),
     RotateKey(domains::RotateKey),
     Erase(domains::Erase),
     Backup(copies::Backup),
@@ -65,6 +67,7 @@ impl Command {
             Self::Published(args) => args.run(out),
             Self::Stamp(args) => args.run(out),
             Self::Times(args) => args.run(out),
+            Self::AcceptHead(args) => args.run(out),
             Self::RotateKey(args) => args.run(out),
             Self::Erase(args) => args.run(out),
             Self::Backup(args) => args.run(out),

@@ -8,6 +8,9 @@ mod docs;
 mod hsm;
 mod keys;
 mod log;
+#[cfg(unix)]
+#[path = "../../../secure-log-time/tests/common/mod.rs"]
+mod pki;
 mod scripts;
 mod secrets;
 mod serve;
@@ -17,3 +20,5 @@ mod token_dir;
 mod token_pins;
 mod tokens;
 mod transports;
+#[cfg(unix)]
+mod trust;
