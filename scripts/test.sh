@@ -95,9 +95,7 @@ suite() {
     unit)
         # For the check of exports with standard tools.
         { have b3sum && have openssl; } || apt_install b3sum openssl
-        if [ -x "$SECURE_LOG_CACHE/sigsum/sigsum-witness" ]; then
-            export SECURE_LOG_SIGSUM="$SECURE_LOG_CACHE/sigsum"
-        fi
+        find_sigsum
         cargo test --workspace --features "$FEATURES" --no-fail-fast
         ;;
     harness-clippy)
@@ -112,6 +110,7 @@ suite() {
     harness)
         # For a TLS server whose certificate nobody trusts.
         have openssl || apt_install openssl
+        find_sigsum
         in_verify cargo test --release --workspace --no-fail-fast
         ;;
     eds) ./scripts/test-eds.sh ;;
@@ -130,6 +129,13 @@ suite() {
     docs) RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps ;;
     *) die "there is no suite '$1'" ;;
     esac
+}
+
+# A witness that others wrote, where it could be had.
+find_sigsum() {
+    if [ -x "$SECURE_LOG_CACHE/sigsum/sigsum-witness" ]; then
+        export SECURE_LOG_SIGSUM="$SECURE_LOG_CACHE/sigsum"
+    fi
 }
 
 # eds carries the components, so they come first. In a whole run the other lane is making them.

@@ -18,7 +18,7 @@ use wasip2::exports::http::incoming_handler::Guest;
 use wasip2::http::types::{IncomingRequest, ResponseOutparam};
 
 use crate::ImportedStore;
-use crate::http::{BodyError, Response, method, only, quick, read_body, send, variable};
+use crate::http::{BodyError, Response, json_or_text, method, only, quick, read_body, send, variable};
 
 /// Which rows an endpoint takes.
 pub trait Checks: 'static {
@@ -60,7 +60,12 @@ impl<C: Checks> Guest for Endpoint<C> {
         send(
             &request,
             out,
-            &Response { status: answer.status, json: answer.json, header, body: &answer.body },
+            &Response {
+                status: answer.status,
+                content_type: json_or_text(answer.json),
+                header,
+                body: &answer.body,
+            },
         );
     }
 }

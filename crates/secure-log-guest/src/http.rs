@@ -105,12 +105,17 @@ pub(crate) fn read_body(
     Ok(bytes)
 }
 
+/// Media type of JSON, or of text.
+pub(crate) fn json_or_text(json: bool) -> &'static str {
+    if json { "application/json" } else { "text/plain; charset=utf-8" }
+}
+
 /// An answer.
 pub(crate) struct Response<'a> {
     /// Status.
     pub status: u16,
-    /// Whether the body is JSON; else it is text.
-    pub json: bool,
+    /// Media type of the body.
+    pub content_type: &'a str,
     /// A header of its own.
     pub header: Option<(&'a str, &'a str)>,
     /// Body.
@@ -120,10 +125,9 @@ pub(crate) struct Response<'a> {
 /// Answers a request; to a HEAD with the headers alone.
 pub(crate) fn send(request: &IncomingRequest, out: ResponseOutparam, answer: &Response<'_>) {
     let fields = Fields::new();
-    let kind = if answer.json { "application/json" } else { "text/plain; charset=utf-8" };
     let length = answer.body.len().to_string();
     let common = [
-        ("content-type", kind),
+        ("content-type", answer.content_type),
         ("content-length", &length),
         ("cache-control", "no-store"),
         ("x-content-type-options", "nosniff"),

@@ -20,7 +20,7 @@ use wasip2::exports::http::incoming_handler::Guest;
 use wasip2::http::types::{IncomingRequest, ResponseOutparam};
 
 use crate::gate::ImportedGate;
-use crate::http::{BodyError, Response, method, only, quick, read_body, send, variable};
+use crate::http::{BodyError, Response, json_or_text, method, only, quick, read_body, send, variable};
 
 /// The endpoint.
 pub struct IngestEndpoint;
@@ -54,7 +54,11 @@ impl Guest for IngestEndpoint {
             Err(_) => Answer::unavailable("endpoint"),
         });
         let Answer { status, header, body } = answer;
-        send(&request, out, &Response { status, json: true, header, body: body.as_bytes() });
+        send(
+            &request,
+            out,
+            &Response { status, content_type: json_or_text(true), header, body: body.as_bytes() },
+        );
     }
 }
 

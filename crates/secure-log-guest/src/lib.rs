@@ -27,6 +27,9 @@ mod keystore_component;
 pub mod pkcs11;
 mod store_component;
 mod transport;
+#[cfg(all(target_family = "wasm", feature = "http"))]
+#[doc(hidden)]
+pub mod witness_endpoint;
 
 pub use imported::{ImportedSigner, ImportedStore};
 #[doc(hidden)]
@@ -209,6 +212,17 @@ macro_rules! export_ingest_endpoint {
     () => {
         type EndpointShell = $crate::ingest_endpoint::IngestEndpoint;
         $crate::wasip2::http::proxy::export!(EndpointShell with_types_in $crate::wasip2);
+    };
+}
+
+/// Makes a witness over HTTP, on the store and the keystore that are plugged in: a component that exports
+/// `wasi:http/incoming-handler`.
+#[cfg(all(target_family = "wasm", feature = "http"))]
+#[macro_export]
+macro_rules! export_witness {
+    () => {
+        type WitnessShell = $crate::witness_endpoint::WitnessEndpoint;
+        $crate::wasip2::http::proxy::export!(WitnessShell with_types_in $crate::wasip2);
     };
 }
 

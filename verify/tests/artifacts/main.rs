@@ -18,4 +18,5 @@ mod ingest_http;
 mod readme;
 #[path = "../common/token.rs"]
 mod token;
+mod witness_http;
 mod world;

@@ -12,6 +12,7 @@
 
 mod client;
 mod server;
+mod service;
 
 use base64::Engine as _;
 use base64::alphabet::STANDARD;
@@ -25,6 +26,7 @@ use crate::wire::{base64, decimal, hash};
 
 pub use client::{Answer, Refusal};
 pub use server::{Decision, MAX_LOG_KEYS, Response, Stored, WatchedLog, Witness};
+pub use service::{Service, unavailable};
 
 /// Path of the call under the submission prefix.
 pub const ADD_CHECKPOINT: &str = "add-checkpoint";
