@@ -237,14 +237,14 @@ pub fn all() -> Vec<Refusal> {
         Box::new(|log, s| log.create_stream(s, Tier::Public, None)),
     );
     add(
-        "create a protected stream (nothing can seal yet)",
-        &["denied"],
-        Box::new(|log, _| log.create_stream(GONE, Tier::Protected, None)),
+        "erase payloads of an unknown stream",
+        MISSING,
+        Box::new(|log, _| log.erase_payloads(GONE, 1, 1, "no reason").map(drop)),
     );
     add(
-        "create a highly restricted stream",
-        &["denied"],
-        Box::new(|log, _| log.create_stream(GONE, Tier::HighlyRestricted, None)),
+        "rotate the key of an unknown domain",
+        MISSING,
+        Box::new(|log, _| log.rotate_key(GONE, "another").map(drop)),
     );
     add(
         "name the log after its first entry",
