@@ -196,7 +196,11 @@ fn two_processes_on_one_store_keep_what_they_answered_through_kills() {
         let won: Vec<_> = answers.iter().filter(|told| told.status() == 200).collect();
         assert_eq!(won.len(), 1, "{:?}", answers.each_ref().map(Message::status));
         for (n, (request, told)) in [one, two].into_iter().zip(requests.iter().zip(&answers)) {
-            match log.log.accept_witness(n, request, &[key.clone()], told.status(), &told.body).unwrap() {
+            match log
+                .log
+                .accept_witness(n, request, std::slice::from_ref(&key), told.status(), &told.body)
+                .unwrap()
+            {
                 WitnessAnswer::Cosigned(_) => acknowledged = log.log.read_checkpoint(n).unwrap().size,
                 WitnessAnswer::Conflict(size) | WitnessAnswer::Refused(409, Refusal::Behind { size }) => {
                     assert!(size > 0 && size <= larger);
