@@ -143,11 +143,29 @@ fn tokens_are_tried_by_every_rule() {
 }
 
 mod host {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use secure_log_keystore::conformance::envelope::RULES;
+    use secure_log_verify::host::token::Module;
+
     use super::*;
+
+    /// Native SoftHSM2 with two key-encryption keys for each rule, made before any rule runs: it fails with
+    /// `CKR_GENERAL_ERROR` where a key is made while other threads use the token.
+    static MODULE: LazyLock<&Module> = LazyLock::new(|| {
+        let module = token::native_module();
+        let slot = module.find_token(token::LABEL).expect("tokens").expect("the token");
+        let session = slot.open_session(true).expect("a session");
+        session.login(User::Normal).expect("a login");
+        for id in (100..).take(2 * RULES.len()) {
+            module.generate_key(&session, KeySpec::Aes, &format!("kek-{id}"), &[id]).expect("a new key");
+        }
+        module
+    });
 
     /// The keystore component over native SoftHSM2.
     fn open() -> (Keystore, Keys, ()) {
-        let guest = Guest { silent: true, token: Some(token::native_module().clone()), ..Guest::default() };
+        let guest = Guest { silent: true, token: Some(MODULE.clone()), ..Guest::default() };
         let keystore = KeystoreArtifact::load(Path::new("../dist/components/keystore-pkcs11.wasm"))
             .expect("a keystore")
             .start(&guest)
@@ -158,29 +176,15 @@ mod host {
     secure_log_keystore::keystore_conformance!(open);
 
     mod envelope {
-        use std::sync::Mutex;
-        use std::sync::atomic::{AtomicU8, Ordering};
-
         use super::*;
 
         /// The same, with keys of its own.
         fn open() -> (Keystore, Keys, ()) {
-            static COUNT: AtomicU8 = AtomicU8::new(100);
-            // SoftHSM2 fails with CKR_GENERAL_ERROR where threads make keys at the same time.
-            static MAKING: Mutex<()> = Mutex::new(());
-            let _making = MAKING.lock().expect("no panic while keys were made");
-            let module = token::native_module();
-            let slot = module.find_token(token::LABEL).expect("tokens").expect("the token");
-            let session = slot.open_session(true).expect("a session");
-            session.login(User::Normal).expect("a login");
-            let present = ["first", "second"].map(|_| {
-                let id = COUNT.fetch_add(1, Ordering::Relaxed);
-                let label = format!("kek-{id}");
-                module.generate_key(&session, KeySpec::Aes, &label, &[id]).expect("a new key");
-                identity(&label)
-            });
+            static NEXT: AtomicUsize = AtomicUsize::new(100);
             let (keystore, ..) = super::open();
-            (keystore, Keys { present: present.to_vec(), missing: Some(identity("none")) }, ())
+            let first = NEXT.fetch_add(2, Ordering::Relaxed);
+            let present = [first, first + 1].map(|id| identity(&format!("kek-{id}"))).to_vec();
+            (keystore, Keys { present, missing: Some(identity("none")) }, ())
         }
 
         secure_log_keystore::envelope_conformance!(open);
