@@ -198,20 +198,19 @@ pub fn identity(key: &str) -> String {
     format!("pkcs11:token={};object={key}", LABEL.replace(' ', "%20"))
 }
 
-/// Native SoftHSM2 in this process, on a directory of its own: a process initializes it once.
-pub fn native_module() -> &'static Module {
-    static MODULE: LazyLock<(Module, TempDir)> = LazyLock::new(|| {
-        let temp = tempfile::tempdir().unwrap();
-        let dir = TokenDir::create(&temp.path().join("token")).unwrap();
-        // SAFETY: threads of tests read the environment through std only, which has a lock.
-        unsafe { std::env::set_var("SOFTHSM2_CONF", dir.softhsm_conf()) };
-        let module = Module::load(native(), Arc::new(pins())).unwrap();
-        let keys: Vec<_> =
-            Algorithm::ALL.into_iter().map(|algorithm| (algorithm.name(), spec(algorithm))).collect();
-        provision(&module, LABEL, &keys).unwrap();
-        (module, temp)
-    });
-    &MODULE.0
+/// Native SoftHSM2 in this process, on a directory of its own with a key of each algorithm and `more`: a process
+/// initializes it once.
+pub fn native_module(more: &[(&str, KeySpec)]) -> (Module, TempDir) {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = TokenDir::create(&temp.path().join("token")).unwrap();
+    // SAFETY: threads of tests read the environment through std only, which has a lock.
+    unsafe { std::env::set_var("SOFTHSM2_CONF", dir.softhsm_conf()) };
+    let module = Module::load(native(), Arc::new(pins())).unwrap();
+    let mut keys: Vec<_> =
+        Algorithm::ALL.into_iter().map(|algorithm| (algorithm.name(), spec(algorithm))).collect();
+    keys.extend(more);
+    provision(&module, LABEL, &keys).unwrap();
+    (module, temp)
 }
 
 fn copy_tree(from: &Path, to: &Path) {

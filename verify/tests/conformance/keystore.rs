@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use secure_log::envelope::Envelope as _;
 use secure_log::signer::{Algorithm, CheckpointSigner as _};
 use secure_log_keystore::conformance::{Keys, Rule, run};
-use secure_log_pkcs11::token::{Admin as _, KeySpec, Session as _, Slot as _, Tokens as _, User};
+use secure_log_pkcs11::token::KeySpec;
 use secure_log_verify::host::{Guest, Keystore, KeystoreArtifact};
 use tempfile::TempDir;
 
@@ -152,20 +152,19 @@ mod host {
 
     /// Native SoftHSM2 with two key-encryption keys for each rule, made before any rule runs: it fails with
     /// `CKR_GENERAL_ERROR` where a key is made while other threads use the token.
-    static MODULE: LazyLock<&Module> = LazyLock::new(|| {
-        let module = token::native_module();
-        let slot = module.find_token(token::LABEL).expect("tokens").expect("the token");
-        let session = slot.open_session(true).expect("a session");
-        session.login(User::Normal).expect("a login");
-        for id in (100..).take(2 * RULES.len()) {
-            module.generate_key(&session, KeySpec::Aes, &format!("kek-{id}"), &[id]).expect("a new key");
-        }
-        module
+    static MODULE: LazyLock<(Module, TempDir)> = LazyLock::new(|| {
+        let names: Vec<_> = (0..2 * RULES.len()).map(kek).collect();
+        let keys: Vec<_> = names.iter().map(|name| (name.as_str(), KeySpec::Aes)).collect();
+        token::native_module(&keys)
     });
+
+    fn kek(number: usize) -> String {
+        format!("kek-{number}")
+    }
 
     /// The keystore component over native SoftHSM2.
     fn open() -> (Keystore, Keys, ()) {
-        let guest = Guest { silent: true, token: Some(MODULE.clone()), ..Guest::default() };
+        let guest = Guest { silent: true, token: Some(MODULE.0.clone()), ..Guest::default() };
         let keystore = KeystoreArtifact::load(Path::new("../dist/components/keystore-pkcs11.wasm"))
             .expect("a keystore")
             .start(&guest)
@@ -180,10 +179,10 @@ mod host {
 
         /// The same, with keys of its own.
         fn open() -> (Keystore, Keys, ()) {
-            static NEXT: AtomicUsize = AtomicUsize::new(100);
+            static NEXT: AtomicUsize = AtomicUsize::new(0);
             let (keystore, ..) = super::open();
             let first = NEXT.fetch_add(2, Ordering::Relaxed);
-            let present = [first, first + 1].map(|id| identity(&format!("kek-{id}"))).to_vec();
+            let present = [first, first + 1].map(|number| identity(&kek(number))).to_vec();
             (keystore, Keys { present, missing: Some(identity("none")) }, ())
         }
 
