@@ -180,6 +180,10 @@ impl log::Guest for CoreComponent {
         run(|log| log.open_entry(&stream_id, seqno)).map(Into::into)
     }
 
+    fn read_headers(stream_id: String, from_seqno: u64, to_seqno: u64) -> Result<Vec<u8>, w::LogError> {
+        run(|log| log.read_headers(&stream_id, from_seqno, to_seqno))
+    }
+
     fn head(stream_id: String) -> Result<Option<w::StreamHead>, w::LogError> {
         run(|log| log.head(&stream_id)).map(|head| head.map(Into::into))
     }

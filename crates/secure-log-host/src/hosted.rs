@@ -159,6 +159,8 @@ exports! {
     append_batch(events: &[Event], expect: &[StreamHead]) -> Vec<AppendResult> = secure_log_log_log.call_append_batch;
     /// `log.read`.
     read(stream: &str, seqno: u64) -> Entry = secure_log_log_log.call_read;
+    /// `log.read-headers`.
+    read_headers(stream: &str, from: u64, to: u64) -> Vec<u8> = secure_log_log_log.call_read_headers;
     /// `log.read-payload`.
     read_payload(stream: &str, seqno: u64) -> Vec<u8> = secure_log_log_log.call_read_payload;
     /// `log.open-entry`.

@@ -9,6 +9,7 @@
 //! - [`signer::CheckpointSigner`], the seam to whoever holds the keys.
 //! - [`proof`] and [`export`] check what was handed out, without the log; [`proof_file`] is a
 //!   proof as a file.
+//! - [`tiles`]: a tree as the static files of C2SP tlog-tiles, written and verified.
 //! - [`sealing`]: payloads that only whoever holds a key can read.
 //! - [`cosignature`], [`policy`] and [`witness`]: what witnesses say of a log's checkpoints.
 //!
@@ -35,6 +36,7 @@ mod secure_log;
 pub mod signature;
 pub mod signer;
 pub mod store;
+pub mod tiles;
 pub mod tree;
 mod wire;
 pub mod witness;

@@ -32,6 +32,8 @@ pub trait SecureLog {
 
     /// One entry, without its payload.
     fn read(&mut self, stream_id: &str, seqno: u64) -> Result<Entry>;
+    /// Headers of entries as an entry bundle ([`tiles::entries`](crate::tiles::entries) takes it apart), a page at most.
+    fn read_headers(&mut self, stream_id: &str, from_seqno: u64, to_seqno: u64) -> Result<Vec<u8>>;
     /// The payload of an entry, checked against its header.
     fn read_payload(&mut self, stream_id: &str, seqno: u64) -> Result<Vec<u8>>;
     /// The same with event type and producer, which `highly-restricted` streams seal as well.

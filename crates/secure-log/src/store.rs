@@ -111,7 +111,7 @@ pub struct ObjectWrite {
 /// A stretch of tree nodes: derived data, may be lost or replaced.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tile {
-    /// Level, from 1: nodes of level L are roots of 256^L leaves.
+    /// Level: nodes of level L are roots of 256^L leaves. A store keeps those from 1.
     pub level: u8,
     /// Index of the tile in its level.
     pub index: u64,

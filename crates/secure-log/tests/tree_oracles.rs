@@ -4,13 +4,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed expectation ends the test")]
 
+mod tiles;
+
 use std::path::PathBuf;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use ct_merkle::mem_backed_tree::MemoryBackedTree;
 use secure_log::model::Hash;
-use secure_log::tree::{self, Frontier, leaf_hash};
+use secure_log::tree::{self, Frontier, Nodes as _, leaf_hash};
 use sha2::Sha256;
 use tlog_tiles::tlog;
 

@@ -283,6 +283,10 @@ impl<S: SecureLogStore, E: Environment> SecureLog for NativeSecureLog<S, E> {
         verify::to_entry(stream_id, row)
     }
 
+    fn read_headers(&mut self, stream_id: &str, from_seqno: u64, to_seqno: u64) -> Result<Vec<u8>> {
+        self.do_read_headers(stream_id, from_seqno, to_seqno)
+    }
+
     fn read_payload(&mut self, stream_id: &str, seqno: u64) -> Result<Vec<u8>> {
         Ok(self.do_open_entry(stream_id, seqno)?.payload)
     }

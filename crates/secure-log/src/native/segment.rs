@@ -1,6 +1,6 @@
 //! Segments and proofs about them.
 
-use super::tiles::{TileBuilder, TreeReader};
+use super::tiles::{FIRST_STORED, TileBuilder, TreeReader};
 use super::*;
 use crate::record::{parse_segment_key, segment_key, segment_prefix};
 use crate::store::{Object, ObjectKind};
@@ -79,7 +79,7 @@ impl<S: SecureLogStore, E: Environment> NativeSecureLog<S, E> {
         to_size: u64,
         expected: Option<(Hash, &str)>,
     ) -> Result<TileBuilder> {
-        let mut builder = TileBuilder::empty();
+        let mut builder = TileBuilder::new(FIRST_STORED);
         for use_tiles in [true, false] {
             let mut reader = TreeReader::new(&mut self.store, stream_id, from_size, use_tiles);
             builder = TileBuilder::resume(&mut reader, from_size)?;
@@ -214,7 +214,7 @@ impl<S: SecureLogStore, E: Environment> NativeSecureLog<S, E> {
             entries_uncovered: head.seqno.saturating_sub(covered),
             tiles_checked: 0,
         };
-        let mut builder = TileBuilder::empty();
+        let mut builder = TileBuilder::new(FIRST_STORED);
         let mut next_first = 1;
         for segment in &segments {
             if segment.first_seqno != next_first {

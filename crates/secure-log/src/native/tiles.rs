@@ -1,9 +1,7 @@
-//! The tree of a stream, read from tiles where there are some and from entries where not, and the
-//! tiles as the tree grows.
+//! The tree of a stream, read from stored tiles where there are some and from entries where not.
 //!
-//! Geometry of C2SP tlog-tiles with height 8. Level 0 (leaf hashes) is never stored: it is one hash
-//! away from the headers. Level L holds roots of 256^L leaves. Tiles are derived data: a missing
-//! one is recomputed, and a wrong one shows in the root.
+//! Geometry of [`crate::tiles`]. Level 0 (leaf hashes) is never stored: it is one hash away from the
+//! headers. Tiles are derived data: a missing one is recomputed, and a wrong one shows in the root.
 
 use std::collections::HashMap;
 
@@ -11,19 +9,14 @@ use crate::error::{Error, Result};
 use crate::limits::MAX_PAGE_ROWS;
 use crate::model::Hash;
 use crate::store::{SecureLogStore, Tile};
+pub(super) use crate::tiles::TileBuilder;
+use crate::tiles::{WIDTH, hashes};
 use crate::tree::{Nodes, leaf_hash, subtree_root};
 
-/// Nodes of a tile.
-pub(super) const WIDTH: u64 = 256;
-/// Highest level that a tree of 2^63 leaves has.
-const MAX_LEVEL: u8 = 8;
+/// Lowest level that is stored.
+pub(super) const FIRST_STORED: u8 = 1;
 /// Tiles written at once.
 const WRITE_TILES: usize = 64;
-
-fn hashes(bytes: &[u8]) -> Option<Vec<Hash>> {
-    let (whole, rest) = bytes.as_chunks::<32>();
-    (rest.is_empty() && whole.len() as u64 <= WIDTH).then(|| whole.to_vec())
-}
 
 /// The nodes of a stream's tree.
 pub(super) struct TreeReader<'a, S> {
@@ -99,14 +92,6 @@ impl<'a, S: SecureLogStore> TreeReader<'a, S> {
             self.tiles.entry(key).or_default().push(node);
         }
     }
-
-    /// The stored tile at `index` of `level` with `width` nodes, rebuilt where it is missing.
-    fn partial_tile(&mut self, level: u8, index: u64, width: u64) -> Result<Vec<Hash>> {
-        match width {
-            0 => Ok(Vec::new()),
-            _ => self.tile_nodes(level, index * WIDTH, width),
-        }
-    }
 }
 
 impl<S: SecureLogStore> Nodes for TreeReader<'_, S> {
@@ -127,106 +112,16 @@ impl<S: SecureLogStore> Nodes for TreeReader<'_, S> {
     }
 }
 
-/// A tree that grows leaf by leaf, and the tiles that become known with it.
-pub(super) struct TileBuilder {
-    size: u64,
-    /// Leaf hashes of the last, incomplete block.
-    block: Vec<Hash>,
-    /// Last tile of each level ≥ 1 and whether it changed.
-    levels: Vec<Level>,
-    /// Complete tiles that were not taken yet.
-    full: Vec<Tile>,
-}
-
-#[derive(Default)]
-struct Level {
-    index: u64,
-    nodes: Vec<Hash>,
-    changed: bool,
-}
-
 impl TileBuilder {
-    pub(super) fn empty() -> Self {
-        Self { size: 0, block: Vec::new(), levels: Vec::new(), full: Vec::new() }
-    }
-
-    /// The tree as it stands at `size`, from stored tiles and entries.
+    /// The tree as it stands at `size`, from stored tiles and entries. It gives the tiles that a store keeps.
     pub(super) fn resume<S: SecureLogStore>(reader: &mut TreeReader<'_, S>, size: u64) -> Result<Self> {
-        let mut builder = Self::empty();
-        builder.size = size;
-        if !size.is_multiple_of(WIDTH) {
-            let block = reader.leaves(size / WIDTH)?;
-            builder.block = block.get(..(size % WIDTH) as usize).unwrap_or_default().to_vec();
-        }
-        let mut nodes = size / WIDTH;
-        let mut level = 1;
-        while nodes > 0 && level <= MAX_LEVEL {
-            let index = nodes / WIDTH;
-            let nodes_here = reader.partial_tile(level, index, nodes % WIDTH)?;
-            builder.levels.push(Level { index, nodes: nodes_here, changed: false });
-            nodes /= WIDTH;
-            level += 1;
-        }
-        Ok(builder)
-    }
-
-    pub(super) fn size(&self) -> u64 {
-        self.size
-    }
-
-    pub(super) fn push(&mut self, leaf: Hash) {
-        self.block.push(leaf);
-        self.size += 1;
-        if self.block.len() as u64 == WIDTH {
-            let root = subtree_root(&self.block);
-            self.block.clear();
-            self.push_node(0, root);
-        }
-    }
-
-    fn push_node(&mut self, at: usize, node: Hash) {
-        if self.levels.len() == at {
-            self.levels.push(Level::default());
-        }
-        let level = &mut self.levels[at];
-        level.nodes.push(node);
-        level.changed = true;
-        if level.nodes.len() as u64 == WIDTH {
-            let nodes = std::mem::take(&mut level.nodes);
-            self.full.push(Tile { level: at as u8 + 1, index: level.index, hashes: nodes.concat() });
-            level.index += 1;
-            level.changed = false;
-            let root = subtree_root(&nodes);
-            self.push_node(at + 1, root);
-        }
-    }
-
-    /// Root of the tree so far.
-    pub(super) fn root(&self) -> Hash {
-        // The incomplete part of each level is the last node of the level above it.
-        let mut right = (!self.block.is_empty()).then(|| subtree_root(&self.block));
-        for level in &self.levels {
-            let mut nodes = level.nodes.clone();
-            nodes.extend(right);
-            right = (!nodes.is_empty()).then(|| subtree_root(&nodes));
-        }
-        right.unwrap_or_else(crate::tree::empty_root)
-    }
-
-    /// Complete tiles since the last call.
-    pub(super) fn take_full(&mut self) -> Vec<Tile> {
-        std::mem::take(&mut self.full)
-    }
-
-    /// The last, incomplete tiles that changed.
-    pub(super) fn take_partial(&mut self) -> Vec<Tile> {
-        let mut tiles = Vec::new();
-        for (l, level) in self.levels.iter_mut().zip(1..) {
-            if std::mem::take(&mut l.changed) && !l.nodes.is_empty() {
-                tiles.push(Tile { level, index: l.index, hashes: l.nodes.concat() });
+        Self::at(FIRST_STORED, size, |level, index, width| match level {
+            0 => {
+                let leaves = reader.leaves(index)?;
+                Ok(leaves.get(..width as usize).unwrap_or_default().to_vec())
             }
-        }
-        tiles
+            _ => reader.tile_nodes(level, index * WIDTH, width),
+        })
     }
 
     /// Writes complete tiles once there are enough of them, or all with `finish`.
@@ -236,7 +131,7 @@ impl TileBuilder {
         stream_id: &str,
         finish: bool,
     ) -> Result<()> {
-        if self.full.len() >= WRITE_TILES || (finish && !self.full.is_empty()) {
+        if self.full() >= WRITE_TILES || (finish && self.full() > 0) {
             store.write_tiles(stream_id, &self.take_full())?;
         }
         if finish {

@@ -4,6 +4,7 @@ use super::*;
 use crate::domains::{Found, StreamRules};
 use crate::limits::MAX_PAGE_ROWS;
 use crate::store::StreamAppend;
+use crate::tiles;
 
 /// Checks a row on its own: canonical encoding, hash, place, and the index columns against the
 /// header. The link to the row before is the caller's.
@@ -159,13 +160,8 @@ impl<S: SecureLogStore, E: Environment> NativeSecureLog<S, E> {
         Ok(())
     }
 
-    pub(super) fn do_verify(
-        &mut self,
-        stream_id: &str,
-        from_seqno: u64,
-        to_seqno: u64,
-        payloads: bool,
-    ) -> Result<VerifyReport> {
+    /// Head of a stream that must have entries `from_seqno` to `to_seqno`.
+    fn head_above(&mut self, stream_id: &str, from_seqno: u64, to_seqno: u64) -> Result<StreamHead> {
         let head = self.existing_head(stream_id)?;
         if from_seqno == 0 {
             return Err(Error::invalid("from-seqno", "entries are numbered from 1"));
@@ -181,6 +177,43 @@ impl<S: SecureLogStore, E: Environment> NativeSecureLog<S, E> {
                 format!("the last entry is {}", head.seqno),
             ));
         }
+        Ok(head)
+    }
+
+    /// Headers of entries, as many as one page of the store holds.
+    pub(super) fn do_read_headers(
+        &mut self,
+        stream_id: &str,
+        from_seqno: u64,
+        to_seqno: u64,
+    ) -> Result<Vec<u8>> {
+        self.head_above(stream_id, from_seqno, to_seqno)?;
+        let prev = match from_seqno {
+            1 => None,
+            n => Some(self.row(stream_id, n - 1, false)?.entry_hash),
+        };
+        let mut walk = ChainWalk::new(stream_id, from_seqno, prev);
+        let limit = (to_seqno - from_seqno).saturating_add(1).min(MAX_PAGE_ROWS.into()) as u32;
+        let rows = self.store.read_rows(stream_id, from_seqno, limit, false)?;
+        if rows.is_empty() {
+            return Err(walk.missing());
+        }
+        let mut bundle = Vec::with_capacity(rows.iter().map(|row| 2 + row.header.len()).sum());
+        for row in rows.iter().take(limit as usize) {
+            walk.step(row)?;
+            tiles::push_entry(&mut bundle, &row.header)?;
+        }
+        Ok(bundle)
+    }
+
+    pub(super) fn do_verify(
+        &mut self,
+        stream_id: &str,
+        from_seqno: u64,
+        to_seqno: u64,
+        payloads: bool,
+    ) -> Result<VerifyReport> {
+        let head = self.head_above(stream_id, from_seqno, to_seqno)?;
         let segments = match stream_id {
             LOG_STREAM => Vec::new(),
             _ => self.segments_of(stream_id)?,

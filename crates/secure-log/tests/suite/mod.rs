@@ -161,6 +161,7 @@ fn numbers_out_of_range_are_refused_by_name() {
     for error in [
         log.read("b", 1).map(drop),
         log.verify_headers("b", 1, 1).map(drop),
+        log.read_headers("b", 1, 1).map(drop),
         log.close_segment("b").map(drop),
         log.verify_segments("b").map(drop),
         log.deprecate_stream("b"),
@@ -323,6 +324,11 @@ fn segments_close_prove_and_verify() {
     assert_eq!(report.tiles_checked, 1);
     assert_eq!(log.verify_chain("a", 1, 701).unwrap().segments_matched, 2);
     assert_eq!(log.verify_headers("a", 500, 701).unwrap().payloads_not_checked, 202);
+    let page = log.read_headers("a", 500, 701).unwrap();
+    let headers: Vec<_> = (500..=701).map(|n| log.read("a", n).unwrap().header_bytes).collect();
+    assert_eq!(secure_log::tiles::entries(&page).unwrap(), headers);
+    assert!(matches!(log.read_headers("a", 1, 702), Err(Error::NotFound(m)) if m.number == Some(702)));
+    assert!(matches!(log.read_headers("a", 0, 1), Err(Error::Invalid(i)) if i.field == "from-seqno"));
 }
 
 /// Closing in any steps gives the tree of closing once.
