@@ -10,6 +10,7 @@ mod read;
 mod seal;
 pub(crate) mod show;
 mod stamp;
+mod tiles;
 mod verify;
 mod witness;
 
@@ -46,6 +47,8 @@ pub(crate) enum Command {
     Export(copies::Export),
     VerifyExport(copies::VerifyExport),
     Import(import::Import),
+    ExportTiles(tiles::ExportTiles),
+    CheckTiles(tiles::CheckTiles),
 }
 
 impl Command {
@@ -74,6 +77,8 @@ impl Command {
             Self::Export(args) => args.run(out),
             Self::VerifyExport(args) => args.run(out),
             Self::Import(args) => args.run(out),
+            Self::ExportTiles(args) => args.run(out),
+            Self::CheckTiles(args) => args.run(out),
         }
     }
 }

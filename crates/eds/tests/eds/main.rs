@@ -16,6 +16,7 @@ mod secrets;
 mod serve;
 #[path = "../support/mod.rs"]
 mod support;
+mod tiles;
 mod token_dir;
 mod token_pins;
 mod tokens;
