@@ -14,6 +14,7 @@ mod sealing;
 mod serve;
 mod sign;
 mod table;
+mod tiles;
 mod verify;
 
 use std::path::{Path, PathBuf};
@@ -48,11 +49,12 @@ impl Sizes {
 type Part = (&'static str, fn(&Bench, &mut Table) -> anyhow::Result<()>);
 
 /// All parts, in the order of the table.
-pub const PARTS: [Part; 10] = [
+pub const PARTS: [Part; 11] = [
     ("append", append::rows),
     ("sealing", sealing::rows),
     ("verify", verify::rows),
     ("scale", scale::rows),
+    ("tiles", tiles::rows),
     ("sign", sign::rows),
     ("keys", keys::rows),
     ("remote", remote::rows),
