@@ -56,7 +56,7 @@ impl Fetcher {
         Self { agent: agent(timeout) }
     }
 
-    /// The bytes of a file; `None` where the server says that there is none (404, 410). `Corrupt` where it has more than
+    /// The bytes of a file; `None` where the server says that there is none (404, 410). `Invalid` where it has more than
     /// `max` bytes, `Unavailable` where the server gives none.
     pub fn get(&self, url: &str, max: usize) -> secure_log::Result<Option<Vec<u8>>> {
         let mut attempt = 1;
@@ -88,7 +88,8 @@ impl Fetcher {
         if header("content-length").and_then(|n| n.parse().ok()).is_some_and(|n: u64| n > max as u64) {
             return Err(too_long(url, max));
         }
-        match answer.body_mut().with_config().limit(max as u64).read_to_vec() {
+        // The limit counts as exceeded where it is reached.
+        match answer.body_mut().with_config().limit(max as u64 + 1).read_to_vec() {
             Ok(bytes) => Ok(Some(bytes)),
             Err(ureq::Error::BodyExceedsLimit(_)) => Err(too_long(url, max)),
             Err(error) => Err(unavailable(format!("cannot be read: {error}"))),
@@ -98,5 +99,5 @@ impl Fetcher {
 
 /// What is wrong with a file that is longer than it can be.
 pub(crate) fn too_long(file: &str, max: usize) -> Error {
-    Error::corrupt(file, 0, format!("it has more than {max} bytes"))
+    Error::invalid(file, format!("has more than {max} bytes"))
 }

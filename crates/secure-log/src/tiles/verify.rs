@@ -10,7 +10,7 @@ use crate::tree::{Nodes, leaf_hash, subtree_root};
 /// Where files come from.
 pub trait TileSource {
     /// The bytes of a file, by its path below the folder of the tree; `None` where there is none. One that has more than
-    /// `max` bytes is `Corrupt`. Errors name the file.
+    /// `max` bytes is `Invalid`. Errors name the file.
     fn read(&mut self, path: &str, max: usize) -> Result<Option<Vec<u8>>>;
 
     /// How errors name a file.

@@ -141,7 +141,7 @@ impl TileDir {
                 staged.there += 1;
                 return Ok(());
             }
-            Ok(Some(_)) | Err(Error::Corrupt(_)) => {
+            Ok(Some(_)) | Err(Error::Invalid(_)) => {
                 let reason = "it is there already and holds something else than the log gives; files of an export never change";
                 return Err(Error::conflict(named.display().to_string(), None, reason).into());
             }
@@ -237,9 +237,9 @@ impl TileDir {
         };
         match full.starts_with(&bytes) {
             true => Ok(true),
-            false => Err(Error::corrupt(
+            false => Err(Error::conflict(
                 top.join(partial.to_string()).display().to_string(),
-                0,
+                None,
                 format!("{} does not go on from it", partial.full()),
             )
             .into()),
