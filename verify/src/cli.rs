@@ -71,8 +71,8 @@ pub struct Args {
     #[arg(long, requires = "bench")]
     pub quick: bool,
 
-    /// Measure only this part of --bench: append, verify, scale, tiles, sign, keys, remote, ingest, serve,
-    /// or scale-devices, which is not part of the whole
+    /// Measure only this part of --bench: append, sealing, verify, scale, tiles, trust, sign, keys, remote, ingest,
+    /// serve, or scale-devices, which is not part of the whole
     #[arg(long, requires = "bench", value_name = "PART", value_parser = crate::bench::PARTS.map(|(name, _)| name))]
     pub part: Option<String>,
 

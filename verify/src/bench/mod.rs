@@ -15,6 +15,7 @@ mod serve;
 mod sign;
 mod table;
 mod tiles;
+mod trust;
 mod verify;
 
 use std::path::{Path, PathBuf};
@@ -49,12 +50,13 @@ impl Sizes {
 type Part = (&'static str, fn(&Bench, &mut Table) -> anyhow::Result<()>);
 
 /// All parts, in the order of the table.
-pub const PARTS: [Part; 11] = [
+pub const PARTS: [Part; 12] = [
     ("append", append::rows),
     ("sealing", sealing::rows),
     ("verify", verify::rows),
     ("scale", scale::rows),
     ("tiles", tiles::rows),
+    ("trust", trust::rows),
     ("sign", sign::rows),
     ("keys", keys::rows),
     ("remote", remote::rows),
@@ -81,6 +83,12 @@ impl Bench {
 
     fn store(&self, name: &str) -> anyhow::Result<StorePath> {
         Ok(StorePath::file(&self.path(name))?)
+    }
+
+    /// The same stack over files.
+    fn file_launcher(&self) -> anyhow::Result<Launcher> {
+        let artifact = Artifact::load(&self.dist.join("secure-log-file.wasm"))?;
+        Ok(Launcher { artifact, ..self.launcher.clone() })
     }
 
     fn open(&self, name: &str) -> anyhow::Result<Session> {

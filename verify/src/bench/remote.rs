@@ -56,15 +56,19 @@ fn all_at_once(
     logs: &mut [RemoteLog],
     call: impl Fn(&mut RemoteLog, &str) -> anyhow::Result<()> + Sync,
 ) -> anyhow::Result<()> {
+    at_once(logs.iter_mut().enumerate().map(|(n, log)| {
+        let (call, stream) = (&call, format!("client-{n}"));
+        move || (0..CALLS).try_for_each(|_| call(log, &stream))
+    }))
+}
+
+/// Runs each on a thread of its own, all at once.
+pub fn at_once<F>(works: impl Iterator<Item = F>) -> anyhow::Result<()>
+where
+    F: FnOnce() -> anyhow::Result<()> + Send,
+{
     std::thread::scope(|scope| {
-        let threads: Vec<_> = logs
-            .iter_mut()
-            .enumerate()
-            .map(|(n, log)| {
-                let (call, stream) = (&call, format!("client-{n}"));
-                scope.spawn(move || (0..CALLS).try_for_each(|_| call(log, &stream)))
-            })
-            .collect();
+        let threads: Vec<_> = works.map(|work| scope.spawn(work)).collect();
         threads
             .into_iter()
             .try_for_each(|thread| thread.join().map_err(|_| anyhow::anyhow!("a client panicked"))?)

@@ -14,8 +14,7 @@ use super::measure::{Pair, in_turns};
 use super::table::{Row, Table};
 use crate::crowd::Machine;
 use crate::host::types;
-use crate::host::{Artifact, Guest};
-use crate::launch::{Launcher, Session};
+use crate::launch::Session;
 use crate::store_path::StorePath;
 
 const PAYLOAD: [u8; 1024] = [7; 1024];
@@ -33,12 +32,7 @@ pub fn rows(bench: &Bench, table: &mut Table) -> anyhow::Result<()> {
     row("native, durable, file", native::<FileSecureLogStore>(&path("sealed.jsonl"), rounds, 50)?);
     row("graph, `:memory:`", graph(bench.launcher.open(&StorePath::parse(":memory:")?)?, rounds, many)?);
     row("graph, durable, sqlite", graph(bench.open("sealed-graph.db")?, rounds, 50)?);
-    let file = Launcher {
-        artifact: Artifact::load(&bench.dist.join("secure-log-file.wasm"))?,
-        guest: Guest { silent: true, ..Guest::default() },
-        host_lock: true,
-        patience: std::time::Duration::from_secs(5),
-    };
+    let file = bench.file_launcher()?;
     row("graph, durable, file", graph(file.open(&bench.store("sealed-graph.jsonl")?)?, rounds, 50)?);
     Ok(())
 }

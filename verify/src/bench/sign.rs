@@ -23,7 +23,8 @@ mod bindings {
 }
 
 const MESSAGE: &[u8] = b"example.com/audit\n1234\nCsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=\n";
-const KEY: &str = "bench";
+/// Name of the key that signs.
+pub const KEY: &str = "bench";
 
 pub fn rows(bench: &Bench, table: &mut Table) -> anyhow::Result<()> {
     let wide = bench.dist.join("wide");
@@ -47,7 +48,8 @@ pub fn rows(bench: &Bench, table: &mut Table) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn native_keystore(algorithm: Algorithm) -> SoftwareKeystore {
+/// A software keystore with keys of this algorithm, in memory.
+pub fn native_keystore(algorithm: Algorithm) -> SoftwareKeystore {
     let mut config = Config::new(|bytes| getrandom::fill(bytes).map_err(|e| e.to_string()));
     config.algorithm = algorithm;
     config.notice = Box::new(|_| {});
