@@ -89,7 +89,7 @@ mod tests {
         // The example of C2SP tlog-tiles.
         let tiles = |level| (0..300).map(move |index| width(70_000, level, index)).filter(|w| *w > 0);
         assert_eq!(tiles(0).filter(|w| *w == 256).count(), 273);
-        assert_eq!(tiles(0).last(), Some(112));
+        assert_eq!(tiles(0).next_back(), Some(112));
         assert_eq!(tiles(1).collect::<Vec<_>>(), [256, 17]);
         assert_eq!(tiles(2).collect::<Vec<_>>(), [1]);
         assert_eq!(tiles(3).count(), 0);

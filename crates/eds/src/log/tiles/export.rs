@@ -330,7 +330,7 @@ impl Tree {
                 {
                     return Err(forked(old, self.new).into());
                 }
-                if builder.size() % WIDTH == 0 {
+                if builder.size().is_multiple_of(WIDTH) {
                     let path = TilePath::entries(builder.size() / WIDTH - 1, WIDTH);
                     stage.put(path, std::mem::take(&mut bundle))?;
                     put_tiles(stage, builder.take_full())?;
