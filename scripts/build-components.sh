@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Builds the components and composes them into dist/, as stacks.toml says. Fails if an artifact is incomplete.
 #
-#   scripts/build-components.sh            portable artifacts: dist/*.wasm and dist/components/*.wasm
+#   scripts/build-components.sh            portable artifacts: dist/*.wasm and dist/components/*.wasm, a .wit beside
+#                                          each with its imports and exports, and dist/SHA256SUMS over all of them
 #   scripts/build-components.sh --wide     dist/wide/ instead: wide arithmetic, for hosts that we configure ourselves
 #   scripts/build-components.sh --bless    write the golden lists of imports (tests/golden) instead of comparing
 #   scripts/build-components.sh --quiet    sizes only, without imports
@@ -75,3 +76,11 @@ fi
 step "composing into $out/"
 "$host_dir/debug/secure-log-compose" build --components "$wasm_dir/wasm32-wasip2/$profile" --out "$out" \
     ${compose_flags[@]+"${compose_flags[@]}"}
+
+# What to compare a copy with: `cd dist && sha256sum -c SHA256SUMS`.
+if [ "$wide" -eq 0 ]; then
+    cd "$out"
+    { if have sha256sum; then sha256sum ./*.w* components/*.w*; else shasum -a 256 ./*.w* components/*.w*; fi; } |
+        sed 's,  \./,  ,' >.SHA256SUMS
+    mv .SHA256SUMS SHA256SUMS
+fi

@@ -31,10 +31,10 @@ fi
 # Suites in the order of the report. Those of one lane run one after another, the two lanes side by side; what measures
 # time or kills processes under load runs alone, afterwards.
 LANE_ONE="toolchain tokens format lock-file scripts components wide clippy clippy-wasm unit-build"
-LANE_TWO="tools wasmtime deny servers harness-clippy harness-build"
+LANE_TWO="tools wasmtime deny servers harness-clippy harness-build python"
 # The suite after which what eds carries is there.
 BEFORE_HOSTS=wide
-ALONE="unit harness eds endpoint wac cargo-component docs"
+ALONE="unit harness eds swap endpoint wac cargo-component docs"
 
 title() {
     case "$1" in
@@ -56,6 +56,8 @@ title() {
     servers) echo "servers that tests talk to" ;;
     tools) echo "wac, cargo-component and cargo-deny" ;;
     wasmtime) echo "the stock command line of wasmtime" ;;
+    python) echo "a host and a store in Python" ;;
+    swap) echo "one log from a file to SQLite to a remote store" ;;
     endpoint) echo "the commands of docs/endpoint.md" ;;
     deny) echo "licences and sources of the dependencies" ;;
     wac) echo "the wac commands of docs/composition.md" ;;
@@ -122,6 +124,11 @@ suite() {
         ;;
     tools) install_tools ;;
     wasmtime) ./scripts/setup-wasmtime.sh ;;
+    python)
+        wait_for_components
+        ./scripts/test-python.sh
+        ;;
+    swap) ./scripts/swap-backends.sh ;;
     endpoint) ./scripts/test-endpoint.sh ;;
     deny) deny ;;
     wac) documented_wac_commands ;;

@@ -17,7 +17,7 @@ use secure_log_compose::{
     seal::seal_environment,
     shrink::shrink,
     stacks::{Component, Stack, Stacks},
-    world::Worlds,
+    world::{Worlds, wit_of},
 };
 
 const USAGE: &str = "\
@@ -238,17 +238,25 @@ impl Build {
             check_golden(&outline.pinned_imports(ambient), &golden, self.bless)?;
         }
         write_atomically(&path, bytes)?;
+        if demands.pinned {
+            write_atomically(&path.with_extension("wit"), wit_of(bytes)?.as_bytes())?;
+        }
         Ok(())
     }
 
     /// Removes what an earlier build left at a place, so that nobody takes it for a new one.
     fn remove(&self, place: &Path) -> Result<()> {
-        let path = self.out.join(format!("{}.wasm", place.display()));
-        match std::fs::remove_file(&path) {
-            Err(e) if e.kind() != ErrorKind::NotFound => Err(e)
-                .with_context(|| format!("cannot remove {}, which is of an earlier build", path.display())),
-            _ => Ok(()),
+        for ending in ["wasm", "wit"] {
+            let path = self.out.join(format!("{}.{ending}", place.display()));
+            match std::fs::remove_file(&path) {
+                Err(e) if e.kind() != ErrorKind::NotFound => {
+                    let what = || format!("cannot remove {}, which is of an earlier build", path.display());
+                    return Err(e).with_context(what);
+                }
+                _ => {}
+            }
         }
+        Ok(())
     }
 
     fn compose(

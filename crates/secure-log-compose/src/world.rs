@@ -144,3 +144,18 @@ fn find_world(types: &Types, package: WorldId, world: &str) -> Option<WorldId> {
         _ => None,
     }
 }
+
+/// What a component imports and exports, as WIT text with every package that it names: all that a host or a generator
+/// of bindings needs.
+///
+/// # Errors
+///
+/// When `component` is no component.
+pub fn wit_of(component: &[u8]) -> Result<String> {
+    let decoded = wit_component::decode(component).context("its WIT cannot be read")?;
+    let (resolve, package) = (decoded.resolve(), decoded.package());
+    let others: Vec<_> = resolve.packages.iter().map(|(id, _)| id).filter(|id| *id != package).collect();
+    let mut printer = wit_component::WitPrinter::default();
+    printer.print(resolve, package, &others)?;
+    Ok(printer.output.to_string())
+}

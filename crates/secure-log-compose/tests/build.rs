@@ -64,7 +64,8 @@ fn build(dir: &Path, more: &[&str]) -> (bool, String) {
 #[test]
 fn what_is_optional_is_left_out_aloud_with_all_that_needs_it() {
     let dir = folder();
-    let stale = ["dist/components/token.wasm", "dist/components/keystore.wasm", "dist/log.wasm"];
+    let stale =
+        ["dist/components/token.wasm", "dist/components/keystore.wasm", "dist/log.wasm", "dist/log.wit"];
     for name in stale {
         fs::write(dir.path().join(name), "of an earlier build").unwrap();
     }
@@ -86,6 +87,9 @@ fn what_is_optional_is_left_out_aloud_with_all_that_needs_it() {
     for name in stale {
         assert!(dir.path().join(name).exists(), "{name}");
     }
+    // What an artifact exports stands beside it, with the functions.
+    let wit = fs::read_to_string(dir.path().join("dist/log.wit")).unwrap();
+    assert!(wit.contains("export t:log/log@0.1.0;") && wit.contains("last: func() -> u64;"), "{wit}");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use secure_log::store::{
     FoundPage, FoundRow, Object, ObjectKind, ObjectWrite, OpenStore, Row, SecureLogStore, StreamAppend, Tile,
 };
 use secure_log::{Error, Result};
-use secure_log_conformance::{Configs, store_conformance};
+use secure_log_conformance::{Configs, check_all, store_conformance};
 use wasmtime::Store;
 use wasmtime::component::HasSelf;
 
@@ -26,6 +26,9 @@ impl t::Host for Host {}
 static SQLITE: LazyLock<Provider> = LazyLock::new(|| Provider::load("store-sqlite.wasm"));
 static FILE: LazyLock<Provider> = LazyLock::new(|| Provider::load("store-file.wasm"));
 
+/// examples/store-python, where scripts/test-python.sh has built it.
+const PYTHON_STORE: &str = "../dist/test/store-python.wasm";
+
 /// Which component a store is.
 pub trait Which {
     fn provider() -> &'static Provider;
@@ -33,6 +36,7 @@ pub trait Which {
 
 struct Sqlite;
 struct File;
+struct Python;
 
 impl Which for Sqlite {
     fn provider() -> &'static Provider {
@@ -43,6 +47,13 @@ impl Which for Sqlite {
 impl Which for File {
     fn provider() -> &'static Provider {
         &FILE
+    }
+}
+
+impl Which for Python {
+    fn provider() -> &'static Provider {
+        static PYTHON: LazyLock<Provider> = LazyLock::new(|| Provider::at(Path::new(PYTHON_STORE)));
+        &PYTHON
     }
 }
 
@@ -301,3 +312,18 @@ store_conformance!(file, || {
     let dir = tempfile::tempdir().expect("a temporary directory");
     Configs::<Component<File>>::in_directory(dir.path()).keep(dir)
 });
+
+#[test]
+fn python_follows_every_rule() {
+    if !Path::new(PYTHON_STORE).exists() {
+        return;
+    }
+    let broken = check_all(
+        || {
+            let dir = tempfile::tempdir().expect("a temporary directory");
+            Configs::<Component<Python>>::in_directory(dir.path()).keep(dir)
+        },
+        |_| {},
+    );
+    assert!(broken.is_empty(), "{broken:#?}");
+}
