@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
-"""Verifies an export of a log with standard tools: docs/format.md, "Verifying an export".
+"""Verifies an export of a log (docs/format.md, "Verifying an export") or an evidence bundle (docs/evidence.md).
 
-usage: verify-with-standard-tools.py EXPORT VERIFIER-KEY [VERIFIER-KEY ...]
+usage: verify-with-standard-tools.py FILE VERIFIER-KEY [VERIFIER-KEY ...] [--tsa ROOT.pem] [--device-key HEX ...]
 
-The verifier keys (name+hash+key) are those that you trust. Get them from whoever runs the log, not from the export.
+The verifier keys (name+hash+key) are those that you trust. Get them from whoever runs the log, not from the file. Of a
+bundle, the key of a witness may be among them: its cosignature is then required. --tsa names the certificates of the
+time-stamping authorities that you trust (PEM), --device-key a public key that the device may have had.
 Exit code 0: everything holds, and what was not checked is counted; 1: something does not hold; 2: it could not be tried.
 
 Shares no code with secure-log. Needs Python 3.9, b3sum (BLAKE3) and OpenSSL 3 (signatures).
@@ -230,6 +232,8 @@ class Key:
         key_id = sha256(self.name.encode(), b"\n", typed)[:4]
         if typed[:1] == b"\1" and len(typed) == 33:
             self.algorithm, self.spki = "ed25519", ED25519_SPKI + typed[1:]
+        elif typed[:1] == b"\4" and len(typed) == 33:
+            self.algorithm, self.spki = "cosignature", ED25519_SPKI + typed[1:]
         elif typed[:1] == b"\2":
             self.algorithm, self.spki = "ecdsa", typed[1:]
             key_id = sha256(self.spki)[:4]
@@ -242,21 +246,31 @@ class Key:
         self.id = key_id
 
     def verify(self, text, signature):
-        with tempfile.TemporaryDirectory() as directory:
-            for name, data in (
-                ("key", b"-----BEGIN PUBLIC KEY-----\n" + base64.encodebytes(self.spki) + b"-----END PUBLIC KEY-----\n"),
-                ("text", text),
-                ("signature", signature),
-            ):
-                with open(os.path.join(directory, name), "wb") as file:
-                    file.write(data)
-            digest = ["dgst", "-sha256", "-verify", "key", "-signature", "signature"]
-            command = {
-                "ed25519": ["pkeyutl", "-verify", "-pubin", "-inkey", "key", "-rawin", "-in", "text", "-sigfile", "signature"],
-                "ecdsa": [*digest, "text"],
-                "rsa-pss": [*digest, "-sigopt", "rsa_padding_mode:pss", "-sigopt", "rsa_pss_saltlen:32", "text"],
-            }[self.algorithm]
-            return subprocess.run(["openssl", *command], cwd=directory, capture_output=True).returncode == 0
+        """Whether it is the signature of a note's text by this key."""
+        if self.algorithm != "cosignature":
+            return verify_signature(self.algorithm, self.spki, text, signature)
+        # tlog-cosignature: eight bytes of time, then the signature.
+        at = int.from_bytes(signature[:8], "big")
+        return verify_signature("ed25519", self.spki, b"cosignature/v1\ntime %d\n" % at + text, signature[8:])
+
+
+def verify_signature(algorithm, spki, text, signature):
+    """The same for a public key (SPKI), by openssl."""
+    with tempfile.TemporaryDirectory() as directory:
+        for name, data in (
+            ("key", b"-----BEGIN PUBLIC KEY-----\n" + base64.encodebytes(spki) + b"-----END PUBLIC KEY-----\n"),
+            ("text", text),
+            ("signature", signature),
+        ):
+            with open(os.path.join(directory, name), "wb") as file:
+                file.write(data)
+        digest = ["dgst", "-sha256", "-verify", "key", "-signature", "signature"]
+        command = {
+            "ed25519": ["pkeyutl", "-verify", "-pubin", "-inkey", "key", "-rawin", "-in", "text", "-sigfile", "signature"],
+            "ecdsa": [*digest, "text"],
+            "rsa-pss": [*digest, "-sigopt", "rsa_padding_mode:pss", "-sigopt", "rsa_pss_saltlen:32", "text"],
+        }[algorithm]
+        return subprocess.run(["openssl", *command], cwd=directory, capture_output=True).returncode == 0
 
 
 def is_key_name(name):
@@ -287,8 +301,11 @@ def read_checkpoint(note, origin, keys):
             verified.add((parts[1], data[:4]))
         else:
             raise Bad(f"the signature by {parts[1]} does not verify")
-    if not any(name == origin for name, _ in verified):
+    if not any(k.algorithm != "cosignature" and k.name == origin and (k.name, k.id) in verified for k in keys):
         raise Bad("no key that you trust for this log signed the checkpoint")
+    for key in keys:
+        if key.algorithm == "cosignature" and (key.name, key.id) not in verified:
+            raise Bad(f"the witness {key.name} has not cosigned the checkpoint")
     body = text[:-1].split("\n")
     if len(body) < 3 or "" in body:
         raise Bad("a checkpoint has three lines: origin, size, root")
@@ -591,21 +608,293 @@ def verify(file, keys):
     return v
 
 
+# The evidence bundle
+
+
+def fold(index, size, leaf, path):
+    """The root that an inclusion path leads to (RFC 9162 section 2.1.3.2)."""
+    if index >= size:
+        raise Bad("the index is not in the tree")
+    fn, sn, node = index, size - 1, leaf
+    for sibling in path:
+        if sn == 0:
+            raise Bad("the path is too long")
+        if fn & 1 or fn == sn:
+            node = sha256(b"\1", sibling, node)
+            while fn and not fn & 1:
+                fn, sn = fn >> 1, sn >> 1
+        else:
+            node = sha256(b"\1", node, sibling)
+        fn, sn = fn >> 1, sn >> 1
+    if sn:
+        raise Bad("the path is too short")
+    return node
+
+
+def read_proof(text, note, size, root):
+    """The header that a tlog-proof proves under the checkpoint, the stream's size at the segment above it."""
+    head, blank, rest = text.partition("\n\n")
+    lines = head.split("\n")
+    if not blank or rest != note or len(lines) < 3 or lines[0] != "c2sp.org/tlog-proof@v1":
+        raise Bad("the proof is none, or leads to another checkpoint")
+    if not lines[1].startswith("extra ") or not re.fullmatch("index (0|[1-9][0-9]*)", lines[2]) or len(lines) > 3 + 64:
+        raise Bad("the proof has other lines than it should")
+    extra = fields(unbase64(lines[1][6:], "the extra data"), {1: str, 2: bytes, 3: bytes, 4: bytes, 5: bytes}, {})
+    log_path = [unbase64(line, "a hash") for line in lines[3:]]
+    path = [extra[3][at : at + 32] for at in range(0, len(extra[3]), 32)]
+    if extra[1] != "secure-log/entry-proof@v1" or len(path) > 64 or any(len(p) != 32 for p in path + log_path):
+        raise Bad("the proof is not of an entry, or a hash in it is not 32 bytes")
+    h, segment = read_header(extra[2]), read_header(extra[4])
+    index = int(lines[2][6:])
+    if segment[2] != "_log" or segment[3] != index + 1 or segment[6] != "segment-closed" or 20 in segment or 17 in segment:
+        raise Bad("the proof does not lead to the entry of _log that closed a segment")
+    record = read_record("segment-closed", extra[5])
+    if fold(index, size, sha256(b"\0", extra[4]), log_path) != root:
+        raise Bad("the segment is not under the checkpoint")
+    if record[1] != h[2] or fold(h[3] - 1, record[2], sha256(b"\0", extra[2]), path) != record[3]:
+        raise Bad("the entry is not in the segment")
+    return h, extra[2], segment[9], extra[5]
+
+
+def check_stamps(tokens, message, tsa):
+    """How many tokens were verified, by openssl."""
+    if tsa is None:
+        return 0
+    for token in tokens:
+        with tempfile.TemporaryDirectory() as directory:
+            for name, data in (("token", unbase64(token, "a time stamp")), ("message", message)):
+                with open(os.path.join(directory, name), "wb") as file:
+                    file.write(data)
+            command = ["openssl", "ts", "-verify", "-token_in", "-in", "token", "-data", "message", "-CAfile", os.path.abspath(tsa)]
+            if subprocess.run(command, cwd=directory, capture_output=True).returncode:
+                raise Bad("a time stamp does not verify")
+    return len(tokens)
+
+
+class Bundle:
+    """Checks a bundle; what has to be hashed is collected first."""
+
+    def __init__(self, lines, keys, tsa, device_keys):
+        self.lines, self.keys, self.tsa, self.device_keys = lines, keys, tsa, device_keys
+        self.entries = []  # header, its bytes, stored payload or None
+        self.payloads = self.absent = self.elsewhere = self.sealed = self.stamps = self.stamps_unchecked = 0
+        self.records = self.old_records = 0
+
+    def verify(self):
+        (kind, about), *rest = self.lines
+        checked(about, {"version": int, "origin": str, "subject": dict, "made-by": str})
+        if about["version"] != 1 or len(about["subject"]) != 1:
+            raise Bad("the version is not known here")
+        self.origin = about["origin"]
+        (self.what, subject), = about["subject"].items()
+        if self.what == "range":
+            self.subject = checked(subject, {"stream": str, "from": int, "to": int})
+        elif self.what == "device":
+            self.subject = checked(subject, {"id": str})
+        else:
+            raise Bad("a bundle is of a range or a device")
+        if not rest or rest[-1][0] != "end":
+            raise Bad("the bundle breaks off")
+        note = None
+        for kind, value in rest[:-1]:
+            if kind == "checkpoint" and note is None:
+                note = self.checkpoint(value)
+            elif kind == "entry" and note is not None:
+                self.entry(note, value)
+            elif kind not in ("key", "policy") or not isinstance(value, str):
+                raise Bad(f"a line of the type {kind!r} is not known, or out of place")
+        if checked(rest[-1][1], {"entries": int})["entries"] != len(self.entries) or not self.entries:
+            raise Bad("the last line counts other entries")
+        self.hashes()
+        self.chain()
+        if self.what == "device":
+            self.device(self.subject["id"])
+
+    def checkpoint(self, value):
+        checked(value, {"number": int, "note": str, "cosigned": str, "time-tokens": list}, ["cosigned", "time-tokens"])
+        note = value.get("cosigned", value["note"])
+        if not note.startswith(value["note"]):
+            raise Bad("the cosigned checkpoint is not the checkpoint with more lines")
+        self.size, self.root, self.signatures, self.unknown = read_checkpoint(note, self.origin, self.keys)
+        self.time(value.get("time-tokens", []), value["note"].encode())
+        return note
+
+    def time(self, tokens, message):
+        verified = check_stamps(tokens, message, self.tsa)
+        self.stamps += verified
+        self.stamps_unchecked += len(tokens) - verified
+
+    def entry(self, note, value):
+        checked(value, {"proof": str, "payload": str, "time-tokens": list}, ["payload", "time-tokens"])
+        h, header, segment_hash, segment = read_proof(value["proof"], note, self.size, self.root)
+        payload = unbase64(value["payload"], "the payload") if "payload" in value else None
+        self.time(value.get("time-tokens", []), header)
+        self.entries.append((h, header, payload, segment_hash, segment))
+
+    def hashes(self):
+        pieces = [piece for _, header, payload, _, segment in self.entries for piece in (header, payload or b"", segment)]
+        found = []
+        for at in range(0, len(pieces), BATCH_ENTRIES):
+            found += blake3(pieces[at : at + BATCH_ENTRIES])
+        self.entry_hashes = found[0::3]
+        for (h, _, payload, segment_hash, _), payload_hash, segment in zip(self.entries, found[1::3], found[2::3]):
+            if segment != segment_hash:
+                raise Bad("the record of a segment is not the one in its header")
+            if payload is None:
+                self.elsewhere += 12 in h
+                self.absent += 12 not in h
+            elif 12 in h or len(payload) != stored_length(h) or payload_hash != h[9]:
+                raise Bad(f"the payload of entry {h[3]} of {h[2]!r} is not the one in its header")
+            else:
+                self.payloads += 1
+                self.sealed += 17 in h
+
+    def streams(self):
+        """Names that may be in the bundle, in words of a pattern; whether a stream has gaps."""
+        if self.what == "range":
+            return re.escape(self.subject["stream"])
+        name = escaped(self.subject["id"])
+        return f"registry/{re.escape(name)}|registry-keys|device/{re.escape(name)}/[1-9][0-9]*"
+
+    def chain(self):
+        allowed, seen, last = self.streams(), set(), None
+        for (h, *_), entry_hash in zip(self.entries, self.entry_hashes):
+            if not re.fullmatch(allowed, h[2]):
+                raise Bad(f"the stream {h[2]!r} is not what the bundle is about")
+            if last is None or last[0] != h[2]:
+                if h[2] in seen:
+                    raise Bad(f"the entries of {h[2]!r} are not together")
+                seen.add(h[2])
+                first = self.subject.get("from", 1)
+                if h[2] != "registry-keys" and (h[3] != first or (first == 1 and h[4] != ZERO)):
+                    raise Bad(f"entry {first} of {h[2]!r} is missing")
+            elif h[2] == "registry-keys":
+                if h[3] <= last[1]:
+                    raise Bad("the entries of registry-keys are out of order")
+            elif h[3] != last[1] + 1 or h[4] != last[2]:
+                raise Bad(f"entry {h[3]} of {h[2]!r} does not follow the one before it")
+            last = (h[2], h[3], entry_hash)
+        if self.what == "range" and last[1] != self.subject["to"]:
+            raise Bad("the last entry of the range is missing")
+
+    def device(self, device_id):
+        """The registry entry by entry, then every record by what the registry said when it was accepted."""
+        registry, keys, revoked, epochs, open_epoch = [], {}, {}, [], {}
+        name = escaped(device_id)
+        for (h, _, stored, *_), entry_hash in zip(self.entries, self.entry_hashes):
+            if h[2] != f"registry/{name}":
+                continue
+            at = len(registry) + 1
+            if stored is None:
+                raise Bad(f"entry {at} of the registry has no payload")
+            said = json.loads(stored[h.get(20, 0) :])
+            if said.get("device_id") != device_id or (h[6] == "device-registered") != (at == 1):
+                raise Bad(f"entry {at} of the registry is of another device")
+            if h[6] in ("device-registered", "key-added"):
+                keys[said["key_id"]] = (bytes.fromhex(said["public_key"]), at, said)
+            if h[6] in ("device-registered", "epoch-opened"):
+                epochs.append((said["first"], bytes.fromhex(said["anchor"])))
+            if h[6] == "key-revoked":
+                revoked[said["key_id"]] = at
+            if h[6] == "device-revoked":
+                revoked[None] = at
+            if h[6] not in ("device-registered", "key-added", "key-revoked", "device-revoked", "versions-allowed", "epoch-opened"):
+                raise Bad(f"entry {at} of the registry is of a type that is not known")
+            registry.append(entry_hash)
+            open_epoch[at] = len(epochs)
+        for key_id, hashed in zip(keys, blake3([public for public, *_ in keys.values()])):
+            if hashed[:16].hex() != key_id:
+                raise Bad(f"key {key_id} of the registry does not have its id")
+            if self.device_keys and keys[key_id][0].hex() not in self.device_keys:
+                raise Bad(f"key {keys[key_id][0].hex()} is none of those that you trust")
+        records = []
+        for h, _, stored, *_ in self.entries:
+            if h[2].startswith(f"device/{name}/"):
+                if stored is None:
+                    raise Bad(f"record {h[3]} of {h[2]!r} has no payload: it was erased or withheld")
+                r = fields(stored[h.get(20, 0) :], {1: int, 2: int, 3: bytes, 4: int, 5: bytes, 6: str, 8: bytes}, {7: str})
+                records.append((h, r))
+        unsigned = [bytes([r[3][0] - 1]) + r[3][1:-67] if r[2] == 2 else b"" for _, r in records]
+        found = blake3([piece for (_, r), u in zip(records, unsigned) for piece in (r[3], u, r[8])])
+        before = {}
+        for (h, r), record_hash, message, payload_hash in zip(records, found[0::3], found[1::3], found[2::3]):
+            epoch = int(h[2].rsplit("/", 1)[1])
+            judge = r[4]
+            if epoch > len(epochs) or not 0 < judge <= len(registry) or registry[judge - 1] != r[5] or open_epoch[judge] != epoch:
+                raise Bad(f"record {h[3]} of {h[2]!r} was not judged by what the registry said")
+            first, anchor = epochs[epoch - 1]
+            if r[2] != 2:
+                self.old_records += 1
+                before[epoch] = record_hash
+                continue
+            kinds = {1: int, 2: str, 3: int, 4: int, 5: bytes, 6: bytes, 7: str, 8: str, 9: str, 10: str, 11: str, 12: bytes}
+            rec = fields(r[3], kinds, {})
+            public, since, key = keys.get(rec[10], (None, 0, {}))
+            in_window = key.get("not_before_ms", 0) <= rec[4] < key.get("not_after_ms", FOR_EVER)
+            if public is None or since > judge or min(revoked.get(rec[10], FOR_EVER), revoked.get(None, FOR_EVER)) <= judge or not in_window:
+                raise Bad(f"record {h[3]} of {h[2]!r} names a key that was not allowed")
+            if rec[1] != 2 or rec[2] != device_id or rec[3] != first + h[3] - 1 or rec[8] != "blake3" or rec[9] != "ed25519" or rec[10] != r[6]:
+                raise Bad(f"record {h[3]} of {h[2]!r} is of another device, number or key")
+            if rec[5] != payload_hash or rec[6] != before.get(epoch, anchor):
+                raise Bad(f"record {h[3]} of {h[2]!r} has another payload, or does not follow the one before it")
+            if not verify_signature("ed25519", ED25519_SPKI + public, b"edgesentry-audit record v2\n" + message, rec[12]):
+                raise Bad(f"the signature of record {h[3]} of {h[2]!r} does not verify")
+            before[epoch] = record_hash
+            self.records += 1
+
+    def report(self):
+        print(f"log            {self.origin}")
+        print(f"checked        {count(len(self.entries), 'entry', 'entries')}, {count(self.payloads, 'payload', 'payloads')},")
+        print(f"               {count(self.signatures, 'signature', 'signatures')} of the checkpoint, {count(self.stamps, 'time stamp', 'time stamps')},")
+        print(f"               {count(self.records, 'record', 'records')} of a device")
+        print(f"not checked    {count(self.absent, 'payload', 'payloads')} erased or withheld, {self.elsewhere} kept elsewhere,")
+        print(f"               what {count(self.sealed, 'sealed payload', 'sealed payloads')} say,")
+        print(f"               {count(self.unknown, 'signature', 'signatures')} by other keys, {count(self.stamps_unchecked, 'time stamp', 'time stamps')},")
+        print(f"               {count(self.old_records, 'record', 'records')} of version 1")
+
+
+def escaped(device_id):
+    """A device's id in the names of streams."""
+    plain = lambda c: c not in "%/~" and unicodedata.category(c) != "Cc"
+    name = "".join(c if plain(c) else "".join(f"%{b:02X}" for b in c.encode()) for c in device_id)
+    return name if len(name.encode()) <= 227 else "~" + blake3([device_id.encode()])[0].hex()
+
+
 def count(n, one, many):
     return f"{n} {one if n == 1 else many}"
 
 
 def main(arguments):
-    if len(arguments) < 2 or arguments[0] in ("-h", "--help"):
+    tsa, device_keys, rest = None, set(), []
+    left = list(arguments)
+    while left:
+        word = left.pop(0)
+        if word == "--tsa" and left:
+            tsa = left.pop(0)
+        elif word == "--device-key" and left:
+            device_keys.add(left.pop(0))
+        else:
+            rest.append(word)
+    if len(rest) < 2 or any(word.startswith("-") for word in rest):
         print(__doc__.strip(), file=sys.stderr)
         return 2
     try:
-        keys = [Key(text) for text in arguments[1:]]
+        keys = [Key(text) for text in rest[1:]]
     except Bad as error:
         print(f"cannot verify: {error}", file=sys.stderr)
         return 2
     try:
-        with open(arguments[0], "rb") as file:
+        with open(rest[0], "rb") as file:
+            if file.read(20).startswith(b'{"evidence-bundle"'):
+                file.seek(0)
+                bundle = Bundle([read_line(line) for line in file], keys, tsa, device_keys)
+                try:
+                    bundle.verify()
+                except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+                    raise Bad(f"the bundle is malformed: {error!r}") from None
+                bundle.report()
+                return 0
+            file.seek(0)
             v = verify(file, keys)
     except Bad as error:
         print(f"DOES NOT HOLD: {error}", file=sys.stderr)

@@ -11,6 +11,7 @@
 //! | [`buffer`] | devices: records that wait for a connection |
 //! | [`network_policy`], [`ingest`] | receivers: who may connect, and a gate in memory with its stores |
 //! | [`gate`] | receivers: the gate over a log, for any number of servers |
+//! | [`evidence`] | auditors: some entries of a log with everything that proves them, in one file |
 //! | [`http`] | receivers: records as HTTP requests, and answers |
 //! | [`update`] | signed software updates |
 //! | [`notarization`] | what the payload of an inference result says about where it comes from |
@@ -19,6 +20,7 @@ mod agent;
 pub mod buffer;
 pub mod demo;
 mod error;
+pub mod evidence;
 pub mod gate;
 pub mod http;
 pub mod identity;

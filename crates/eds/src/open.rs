@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use edgesentry_server::admin::{AdminClient, AdminError, socket_path};
-use secure_log_host::{Artifact, Guest, HeadFile, Hosted, Reach, Site, StorePath};
+use secure_log_host::{Artifact, Guest, HeadFile, HostedLog, Reach, Site, StorePath};
 use secure_log_keystore::DIR_VARIABLE;
 
 use crate::signing::Signing;
@@ -68,11 +68,8 @@ pub(crate) struct Place {
     head: Option<HeadFile>,
 }
 
-/// An instance with the log open. The instance goes first, the lock last.
-pub(crate) struct Open {
-    log: Hosted,
-    _site: Site,
-}
+/// A log that is open.
+pub(crate) type Open = HostedLog;
 
 impl StoreArgs {
     /// Finds the component and the store. The store need not be there yet.
@@ -261,8 +258,7 @@ impl Place {
             ),
             _ => error,
         })?;
-        let log = site.open(&self.artifact).with_context(|| format!("cannot open {}", self.shown()))?;
-        Ok(Open { log, _site: site })
+        HostedLog::at(site, &self.artifact).with_context(|| format!("cannot open {}", self.shown()))
     }
 
     /// The server that has the store open and takes the operator's calls, if there is one.
@@ -273,26 +269,5 @@ impl Place {
             Err(AdminError::NobodyThere(_)) => Ok(None),
             Err(error) => Err(error).context("a server seems to have the store, and cannot be asked"),
         }
-    }
-}
-
-impl Open {
-    /// Gives the store back.
-    pub fn close(mut self) -> Result<()> {
-        self.log.close().context("the log could not be closed in order")
-    }
-}
-
-impl std::ops::Deref for Open {
-    type Target = Hosted;
-
-    fn deref(&self) -> &Hosted {
-        &self.log
-    }
-}
-
-impl std::ops::DerefMut for Open {
-    fn deref_mut(&mut self) -> &mut Hosted {
-        &mut self.log
     }
 }

@@ -11,7 +11,7 @@ use crate::bindings::gate::edgesentry::audit::types as gate_types;
 use crate::bindings::transport_import::secure_log::log::transport;
 use crate::bindings::{core, gate};
 use crate::cache;
-use crate::engine::{Clocked, epochs};
+use crate::engine::{Checks, Clocked, epochs};
 use crate::error::{Error, Result};
 use crate::guest::{Guest, State};
 use crate::hosted::Hosted;
@@ -44,36 +44,39 @@ pub struct Artifact {
 impl Artifact {
     /// Compiles the component at `path`, or takes it from the cache of compiled artifacts.
     pub fn load(path: &Path) -> Result<Self> {
-        Self::compile(path.to_owned(), &read(path)?, false, false)
+        Self::load_checked(path, Checks::default())
     }
 
-    /// The same, compiled so that calls can have a deadline ([`Guest::deadline`]). It looks at a clock in every loop,
-    /// which costs signatures and hashes a good part of their speed.
-    pub fn load_interruptible(path: &Path) -> Result<Self> {
-        Self::compile(path.to_owned(), &read(path)?, false, true)
+    /// The same, compiled so that calls can have a deadline ([`Guest::deadline`]) or fuel ([`Guest::fuel`]).
+    pub fn load_checked(path: &Path, checks: Checks) -> Result<Self> {
+        Self::compile(path.to_owned(), &read(path)?, false, checks)
     }
 
     /// The wide-arithmetic build of the component at `path`, `wide/<name>` beside it, if it is there and
     /// `SECURE_LOG_PORTABLE` is not `1`; else the component itself.
     pub fn load_fastest(path: &Path) -> Result<Self> {
+        Self::fastest(path, Checks::default())
+    }
+
+    pub(crate) fn fastest(path: &Path, checks: Checks) -> Result<Self> {
         let name = path.file_name().unwrap_or_default();
         let wide = path.parent().unwrap_or(Path::new("")).join("wide").join(name);
         if wide_wanted() && wide.is_file() {
-            return Self::compile(path.to_owned(), &read(&wide)?, true, false);
+            return Self::compile(path.to_owned(), &read(&wide)?, true, checks);
         }
-        Self::load(path)
+        Self::load_checked(path, checks)
     }
 
     /// The same for builds that a program carries. `name` is what errors call it.
     pub fn from_bytes(name: &str, portable: &[u8], wide: Option<&[u8]>) -> Result<Self> {
         match wide.filter(|_| wide_wanted()) {
-            Some(wide) => Self::compile(name.into(), wide, true, false),
-            None => Self::compile(name.into(), portable, false, false),
+            Some(wide) => Self::compile(name.into(), wide, true, Checks::default()),
+            None => Self::compile(name.into(), portable, false, Checks::default()),
         }
     }
 
-    fn compile(path: PathBuf, wasm: &[u8], wide: bool, interruptible: bool) -> Result<Self> {
-        let clocked = Clocked::shared(interruptible)?;
+    fn compile(path: PathBuf, wasm: &[u8], wide: bool, checks: Checks) -> Result<Self> {
+        let clocked = Clocked::shared(checks)?;
         let component = cache::load(&clocked.engine, &path.to_string_lossy(), wasm)?;
         Ok(Self { clocked, component, path, wide })
     }
@@ -88,8 +91,8 @@ impl Artifact {
         self.wide
     }
 
-    /// The engine that it is compiled for. With [`load_interruptible`](Self::load_interruptible) its epochs pass: a
-    /// store of your own then needs `set_epoch_deadline`.
+    /// The engine that it is compiled for. With [`Checks::deadline`] its epochs pass, with [`Checks::fuel`] a store
+    /// begins without any: one of your own then needs `set_epoch_deadline`, `set_fuel`.
     pub fn engine(&self) -> &Engine {
         &self.clocked.engine
     }
@@ -159,12 +162,17 @@ impl Artifact {
         let mut store = Store::new(self.engine(), State::new(guest, transport)?);
         store.limiter(|state| &mut state.memory);
         store.set_epoch_deadline(epochs(guest.deadline));
+        if self.clocked.counts_fuel() {
+            store.set_fuel(guest.fuel.unwrap_or(u64::MAX)).map_err(|e| Error::Engine(format!("{e:#}")))?;
+        } else if guest.fuel.is_some() {
+            return Err(Error::NotChecked { limit: "fuel" });
+        }
         let started = || -> wasmtime::Result<Hosted> {
             let instance = self.linker()?.instantiate(&mut store, &self.component)?;
             let world = core::ComposedSqlite::new(&mut store, &instance)?;
             let gate =
                 if self.has_gate() { Some(gate::GateExports::new(&mut store, &instance)?) } else { None };
-            Ok(Hosted::new(store, world, gate, guest.deadline, self.clocked.clone()))
+            Ok(Hosted::new(store, world, gate, guest, self.clocked.clone()))
         };
         started().map_err(|e| Error::Instantiate {
             name: self.path.to_string_lossy().into_owned(),

@@ -21,36 +21,48 @@ pub fn engine_config() -> Config {
     config
 }
 
+/// What compiled code looks at while it runs. It costs time in every loop, signatures and hashes a good part of their
+/// speed, so only those have it who set such limits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Checks {
+    /// A clock, for [`Guest::deadline`](crate::Guest::deadline).
+    pub deadline: bool,
+    /// A counter of instructions, for [`Guest::fuel`](crate::Guest::fuel).
+    pub fuel: bool,
+}
+
 /// An engine and the clock of its deadlines, shared by all artifacts of the process.
 #[derive(Clone)]
 pub(crate) struct Clocked {
     pub(crate) engine: Engine,
-    /// Whether its code looks at the clock. That costs time in every loop, so only those have it who set deadlines.
-    interruptible: bool,
+    checks: Checks,
     ticking: Arc<AtomicBool>,
 }
 
 impl Clocked {
-    /// The engine of this process, or the one for calls that can be interrupted.
-    pub(crate) fn shared(interruptible: bool) -> Result<Self> {
-        static SHARED: [OnceLock<Clocked>; 2] = [OnceLock::new(), OnceLock::new()];
-        let shared = &SHARED[usize::from(interruptible)];
+    /// The engine of this process for code with these checks.
+    pub(crate) fn shared(checks: Checks) -> Result<Self> {
+        static SHARED: [OnceLock<Clocked>; 4] = [const { OnceLock::new() }; 4];
+        let shared = &SHARED[usize::from(checks.deadline) + 2 * usize::from(checks.fuel)];
         if let Some(clocked) = shared.get() {
             return Ok(clocked.clone());
         }
         let mut config = engine_config();
-        config.epoch_interruption(interruptible);
+        config.epoch_interruption(checks.deadline).consume_fuel(checks.fuel);
         let engine = Engine::new(&config).map_err(|e| Error::Engine(format!("{e:#}")))?;
-        let clocked = Self { engine, interruptible, ticking: Arc::default() };
+        let clocked = Self { engine, checks, ticking: Arc::default() };
         Ok(shared.get_or_init(|| clocked).clone())
+    }
+
+    /// Whether its code counts fuel.
+    pub(crate) fn counts_fuel(&self) -> bool {
+        self.checks.fuel
     }
 
     /// Lets its epochs pass from now on. Only whoever sets deadlines pays for the thread.
     pub(crate) fn tick(&self) -> Result<()> {
-        if !self.interruptible {
-            return Err(Error::Engine(
-                "a deadline needs a component that can be interrupted: Artifact::load_interruptible".into(),
-            ));
+        if !self.checks.deadline {
+            return Err(Error::NotChecked { limit: "deadline" });
         }
         if self.ticking.swap(true, Ordering::AcqRel) {
             return Ok(());

@@ -25,6 +25,14 @@ pub enum Error {
     /// wasmtime cannot be set up on this machine.
     #[error("wasmtime cannot be set up: {0}")]
     Engine(String),
+    /// A limit that the artifact was not compiled for.
+    #[error(
+        "a {limit} needs an artifact that was compiled for it: Artifact::load_checked, or HostedLog::builder"
+    )]
+    NotChecked {
+        /// `deadline` or `fuel`.
+        limit: &'static str,
+    },
     /// Not a component, or one that needs what this host does not have.
     #[error("{name} is not a WebAssembly component that this host can run: {reason}")]
     Component {

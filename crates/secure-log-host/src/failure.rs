@@ -23,6 +23,8 @@ pub enum Failure {
     Trap(wasmtime::Error),
     /// The call did not end in this time and was interrupted. The instance cannot be used any more.
     Deadline(Duration),
+    /// The call needed more than so much fuel and was stopped. The instance cannot be used any more.
+    Fuel(u64),
     /// The component needed more than so many bytes of memory and died. Its instance cannot be used any more.
     Memory(usize),
 }
@@ -30,14 +32,15 @@ pub enum Failure {
 impl Failure {
     /// Whether the instance died of it: drop it and start another. What the call wrote may be there or not.
     pub fn is_fatal(&self) -> bool {
-        matches!(self, Self::Trap(_) | Self::Deadline(_) | Self::Memory(_))
+        matches!(self, Self::Trap(_) | Self::Deadline(_) | Self::Fuel(_) | Self::Memory(_))
     }
 
-    /// Name of the error's case in `log-error`, or `gate`, `not-exported`, `trap`, `deadline`, `memory`.
+    /// Name of the error's case in `log-error`, or `gate`, `not-exported`, `trap`, `deadline`, `fuel`, `memory`.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Trap(_) => "trap",
             Self::Deadline(_) => "deadline",
+            Self::Fuel(_) => "fuel",
             Self::Memory(_) => "memory",
             Self::Gate(_) => "gate",
             Self::NotExported(_) => "not-exported",
@@ -64,6 +67,7 @@ impl fmt::Display for Failure {
             Self::Deadline(time) => {
                 return write!(f, "the component did not answer within {} s", time.as_secs_f32());
             }
+            Self::Fuel(limit) => return write!(f, "the component needed more than {limit} units of fuel"),
             Self::Memory(limit) => {
                 return write!(f, "the component needed more than {} MiB of memory", limit >> 20);
             }

@@ -26,8 +26,12 @@ pub struct Guest {
     /// Bytes that all linear memories together may take; none = as much as wasm allows.
     pub memory_limit: Option<usize>,
     /// How long a call may compute; none = as long as it likes. A call that waits for the system (a sync, an answer
-    /// of an endpoint) is interrupted when that returns. Needs [`Artifact::load_interruptible`](crate::Artifact).
+    /// of an endpoint) is interrupted when that returns. Needs
+    /// [`Artifact::load_checked`](crate::Artifact::load_checked).
     pub deadline: Option<Duration>,
+    /// Fuel of a call, about one unit an instruction; none = as much as it likes. The same call on the same log needs
+    /// the same fuel on every machine. Needs [`Artifact::load_checked`](crate::Artifact::load_checked).
+    pub fuel: Option<u64>,
     /// Drop what the guest writes to stdout and stderr (else both go to stderr).
     pub silent: bool,
     /// The same clock and randomness in each run: for comparisons only.

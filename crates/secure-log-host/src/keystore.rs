@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 use crate::bindings::keystore::KeystoreProvider;
 use crate::bindings::keystore::exports::keys::keystore::{envelope, signer};
 use crate::cache;
-use crate::engine::{Clocked, epochs};
+use crate::engine::{Checks, Clocked, epochs};
 use crate::error::{Error, Result};
 use crate::guest::{Guest, State};
 use crate::token;
@@ -30,7 +30,7 @@ impl KeystoreArtifact {
     /// Compiles the component at `path`, or takes it from the cache of compiled artifacts.
     pub fn load(path: &Path) -> Result<Self> {
         let wasm = std::fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
-        let clocked = Clocked::shared(false)?;
+        let clocked = Clocked::shared(Checks::default())?;
         let component = cache::load(&clocked.engine, &path.to_string_lossy(), &wasm)?;
         Ok(Self { clocked, component, path: path.to_owned() })
     }

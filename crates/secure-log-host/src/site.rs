@@ -106,10 +106,19 @@ impl Site {
 
     /// An instance with the log open.
     pub fn open(&self, artifact: &Artifact) -> Result<Hosted> {
+        self.open_started(self.start(artifact))
+    }
+
+    /// The same, with `transport` as the one of the host.
+    pub fn open_over(&self, artifact: &Artifact, transport: Box<dyn Transport + Send>) -> Result<Hosted> {
+        self.open_started(self.start_over(artifact, Some(transport)))
+    }
+
+    fn open_started(&self, started: Result<Hosted>) -> Result<Hosted> {
         if let (Some(head), Some(path)) = (&self.head, &self.path) {
             head.check_store(path).map_err(Box::new)?;
         }
-        let mut hosted = self.start(artifact)?;
+        let mut hosted = started?;
         hosted.open(&self.config).map_err(|source| Error::open(&self.config, source))?;
         if let Some(head) = &self.head {
             hosted.keep_head(head.clone()).map_err(Box::new)?;

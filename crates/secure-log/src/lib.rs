@@ -11,6 +11,7 @@
 //!   proof as a file.
 //! - [`tiles`]: a tree as the static files of C2SP tlog-tiles, written and verified.
 //! - [`sealing`]: payloads that only whoever holds a key can read.
+//! - [`stamp`]: time stamps of an authority.
 //! - [`cosignature`], [`policy`] and [`witness`]: what witnesses say of a log's checkpoints.
 //!
 //! The byte formats are specified in `docs/format.md`.
@@ -35,6 +36,7 @@ pub mod sealing;
 mod secure_log;
 pub mod signature;
 pub mod signer;
+pub mod stamp;
 pub mod store;
 pub mod tiles;
 pub mod tree;

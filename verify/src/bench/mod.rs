@@ -3,6 +3,7 @@
 //! Both sides of a ratio are measured in turns, so that a machine that slows down slows both.
 
 mod append;
+mod host;
 mod ingest;
 mod keys;
 mod machine;
@@ -52,6 +53,7 @@ type Part = (&'static str, fn(&Bench, &mut Table) -> anyhow::Result<()>);
 /// All parts, in the order of the table.
 pub const PARTS: [Part; 12] = [
     ("append", append::rows),
+    ("host", host::rows),
     ("sealing", sealing::rows),
     ("verify", verify::rows),
     ("scale", scale::rows),

@@ -2,13 +2,14 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use clap::Args;
 use edgesentry_audit::gate::{Device, LogGate, Settings, streams};
 use edgesentry_audit::integrity::{ChainAnchor, verify_chain_from};
 use secure_log::export::Line;
+use secure_log::header::HeaderRef;
 use secure_log_host::types::LogError;
 use secure_log_host::{Failure, Hosted};
 use serde_json::json;
@@ -153,22 +154,44 @@ impl Export {
     }
 }
 
-/// Header and stored payload of an entry, in base64, from the page of an export that begins with it: the calls that read
-/// payloads leave out the salt. The cursor is a place in the export (entries of `_log`, checkpoints and entries written
-/// so far, next entry, stream), as `export-log` gives it.
+/// Header and stored payload of an entry, in base64.
 fn stored_entry(log: &mut Hosted, stream: &str, seqno: u64) -> Result<(String, String)> {
-    let size = log.head("_log")?.map_or(0, |head| head.seqno);
-    let page = log.export_log(&[], Some(&format!("{size}:0:0:{seqno}:{stream}")))?;
-    let line = page.lines.lines().next().context("the export has no such entry")?;
-    let Line::Entry { header, payload } = serde_json::from_str(line)? else {
-        bail!("the export gave something else than entry {seqno} of {stream:?}");
-    };
-    let expected = log.read(stream, seqno)?;
-    ensure!(
-        BASE64.encode(expected.header_bytes) == header,
-        "the export gave another entry than {seqno} of {stream:?}"
-    );
+    let mut entries = Vec::new();
+    stored_entries(log, stream, seqno, seqno, &mut entries)?;
+    let (_, payload) = entries.pop().context("the export has no such entry")?;
+    let header = BASE64.encode(log.read(stream, seqno)?.header_bytes);
     Ok((header, payload.context("the payload of the entry is not stored")?))
+}
+
+/// Numbers and stored payloads (base64) of entries `from` to `to`, as many as one page of an export holds; gives the
+/// number of the entry after them. The calls that read payloads leave out the salt. The cursor is a place in the export
+/// (entries of `_log`, checkpoints and entries written so far, next entry, stream), as `export-log` gives it.
+pub(super) fn stored_entries(
+    log: &mut Hosted,
+    stream: &str,
+    from: u64,
+    to: u64,
+    entries: &mut Vec<(u64, Option<String>)>,
+) -> Result<u64> {
+    let size = log.head("_log")?.map_or(0, |head| head.seqno);
+    let page = log.export_log(&[], Some(&format!("{size}:0:0:{from}:{stream}")))?;
+    let mut next = from;
+    for line in page.lines.lines().take(usize::try_from(to - from)?.saturating_add(1)) {
+        let Line::Entry { header, payload } = serde_json::from_str(line)? else { break };
+        let header = BASE64.decode(header).context("the export gave a header that is not base64")?;
+        let header = HeaderRef::decode(&header)
+            .map_err(|e| anyhow::anyhow!("the export gave a header that is none: {e}"))?;
+        ensure!(
+            header.stream_id == stream && header.seqno == next,
+            "the export gave entry {} of {:?}, not {next} of {stream:?}",
+            header.seqno,
+            header.stream_id
+        );
+        entries.push((next, payload));
+        next += 1;
+    }
+    ensure!(next > from, "the export has no entry {from} of {stream:?}");
+    Ok(next)
 }
 
 /// Verify what is stored of devices

@@ -90,7 +90,8 @@ impl DemoIngest {
         let mut log = open_gate(&place, "demo")?;
         let outcome = self.ingest(out, &mut log, Registration::new(key), records, tampered, &payloads);
         let closed = log.close();
-        outcome.and(closed)
+        outcome?;
+        Ok(closed?)
     }
 
     fn ingest(

@@ -1,6 +1,7 @@
 //! `eds audit`: records of devices.
 
 mod anchor;
+mod bundle;
 mod chain;
 mod demo;
 mod device_key;
@@ -35,6 +36,8 @@ pub(crate) enum Command {
     Devices(devices::Devices),
     Export(export::Export),
     VerifyStore(export::VerifyStore),
+    Bundle(bundle::Bundle),
+    VerifyBundle(bundle::VerifyBundle),
     Serve(serve::ServeHttp),
     ServeTls(serve::ServeTls),
     ServeMqtt(serve::ServeMqtt),
@@ -54,6 +57,8 @@ impl Command {
             Self::Devices(command) => done(command.run(out)),
             Self::Export(args) => done(args.run(out)),
             Self::VerifyStore(args) => done(args.run(out)),
+            Self::Bundle(args) => done(args.run(out)),
+            Self::VerifyBundle(args) => done(args.run(out)),
             Self::Serve(args) => done(args.run()),
             Self::ServeTls(args) => done(args.run()),
             Self::ServeMqtt(args) => done(args.run()),

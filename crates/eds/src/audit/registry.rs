@@ -91,7 +91,8 @@ pub(crate) fn with_registry<T>(
         Registry::Server(_) => Ok(()),
     };
     let value = outcome?;
-    closed.map(|()| value)
+    closed?;
+    Ok(value)
 }
 
 /// An instance with the log open and its gate set up. Each refusal is written down at once.

@@ -38,5 +38,6 @@ pub(crate) fn with_stored<T>(store: &StoreArgs, work: impl FnOnce(&mut Open) -> 
     let closed = log.close();
     drop(copy);
     let value = outcome?;
-    closed.map(|()| value)
+    closed?;
+    Ok(value)
 }

@@ -95,7 +95,8 @@ impl Append {
             None => self.all_lines(out, &mut log),
         });
         let closed = log.close();
-        outcome.and(closed)
+        outcome?;
+        Ok(closed?)
     }
 
     fn name(&self, log: &mut Open) -> Result<()> {

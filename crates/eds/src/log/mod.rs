@@ -9,10 +9,10 @@ pub(crate) mod proof;
 mod read;
 mod seal;
 pub(crate) mod show;
-mod stamp;
+pub(crate) mod stamp;
 mod tiles;
 mod verify;
-mod witness;
+pub(crate) mod witness;
 
 use anyhow::Result;
 use clap::Subcommand;
@@ -84,7 +84,7 @@ impl Command {
 }
 
 /// Works on a log that is there, and gives it back whatever comes out.
-fn with_log<T>(store: &StoreArgs, work: impl FnOnce(&mut Open) -> Result<T>) -> Result<T> {
+pub(crate) fn with_log<T>(store: &StoreArgs, work: impl FnOnce(&mut Open) -> Result<T>) -> Result<T> {
     with_place(store.place(Part::Log)?, work)
 }
 
@@ -94,5 +94,6 @@ fn with_place<T>(place: Place, work: impl FnOnce(&mut Open) -> Result<T>) -> Res
     let outcome = work(&mut log);
     let closed = log.close();
     let value = outcome?;
-    closed.map(|()| value)
+    closed?;
+    Ok(value)
 }

@@ -55,33 +55,7 @@ fn parse_entry(text: &str) -> Result<Place, String> {
 
 impl SubjectArgs {
     fn trust(&self) -> Result<Trust> {
-        let certificates = |paths: &[PathBuf]| {
-            let mut all = Vec::new();
-            for path in paths {
-                let bytes = files::read(path, MAX_CERTIFICATES, "certificates")?;
-                let parsed = Certificate::from_pem(&bytes)
-                    .with_context(|| format!("{} holds no certificates in PEM", path.display()))?;
-                anyhow::ensure!(!parsed.is_empty(), "{} holds no certificates in PEM", path.display());
-                all.extend(parsed.iter().map(|one| one.der().to_vec()));
-            }
-            Ok::<_, anyhow::Error>(all)
-        };
-        let mut revocation_lists = Vec::new();
-        for path in &self.tsa_crl {
-            let bytes = files::read(path, MAX_CERTIFICATES, "a revocation list")?;
-            RevocationList::from_der(&bytes).with_context(|| {
-                format!(
-                    "{} is no revocation list in DER (`openssl crl -outform DER` makes one)",
-                    path.display()
-                )
-            })?;
-            revocation_lists.push(bytes);
-        }
-        Ok(Trust {
-            anchors: certificates(&self.tsa_trust)?,
-            intermediates: certificates(&self.tsa_intermediate)?,
-            revocation_lists,
-        })
+        read_trust(&self.tsa_trust, &self.tsa_intermediate, &self.tsa_crl)
     }
 
     fn subject(&self, log: &mut Open) -> Result<Subject> {
@@ -97,6 +71,34 @@ impl SubjectArgs {
         };
         Ok(Subject::Checkpoint(number))
     }
+}
+
+/// Reads certificates (PEM) and revocation lists (DER).
+pub(crate) fn read_trust(anchors: &[PathBuf], intermediates: &[PathBuf], crls: &[PathBuf]) -> Result<Trust> {
+    let certificates = |paths: &[PathBuf]| {
+        let mut all = Vec::new();
+        for path in paths {
+            let bytes = files::read(path, MAX_CERTIFICATES, "certificates")?;
+            let parsed = Certificate::from_pem(&bytes)
+                .with_context(|| format!("{} holds no certificates in PEM", path.display()))?;
+            anyhow::ensure!(!parsed.is_empty(), "{} holds no certificates in PEM", path.display());
+            all.extend(parsed.iter().map(|one| one.der().to_vec()));
+        }
+        Ok::<_, anyhow::Error>(all)
+    };
+    let mut revocation_lists = Vec::new();
+    for path in crls {
+        let bytes = files::read(path, MAX_CERTIFICATES, "a revocation list")?;
+        RevocationList::from_der(&bytes).with_context(|| {
+            format!("{} is no revocation list in DER (`openssl crl -outform DER` makes one)", path.display())
+        })?;
+        revocation_lists.push(bytes);
+    }
+    Ok(Trust {
+        anchors: certificates(anchors)?,
+        intermediates: certificates(intermediates)?,
+        revocation_lists,
+    })
 }
 
 /// What is stamped, as people call it.

@@ -22,7 +22,7 @@ const ATTEMPTS: usize = 4;
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Reads a policy file.
-pub(super) fn read_policy(path: &Path) -> Result<(Vec<u8>, Policy)> {
+pub(crate) fn read_policy(path: &Path) -> Result<(Vec<u8>, Policy)> {
     let bytes = files::read(path, MAX_POLICY, "a policy")?;
     let policy = Policy::parse(&bytes).with_context(|| format!("{} is no policy", path.display()))?;
     Ok((bytes, policy))

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that fails here has found something")]
 
+#[cfg(unix)]
+mod bundle;
 mod docs;
 #[cfg(unix)]
 #[path = "../support/hsm.rs"]

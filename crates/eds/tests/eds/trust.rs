@@ -183,7 +183,7 @@ fn a_foreign_witness_shows_that_a_log_was_rolled_back_or_forked() {
 }
 
 /// An authority behind HTTP that answers with `openssl ts`, one request after the other.
-fn authority(pki: Arc<Pki>, name: &'static str) -> String {
+pub fn authority(pki: Arc<Pki>, name: &'static str) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/tsa", listener.local_addr().unwrap());
     std::thread::spawn(move || {

@@ -104,7 +104,7 @@ impl From<Failure> for OwnerError {
             Failure::Log(error) => Self::Log(error.into()),
             Failure::Gate(failure) => Self::Gate(failure),
             Failure::NotExported(what) => Self::NotExported(what),
-            fatal @ (Failure::Trap(_) | Failure::Deadline(_) | Failure::Memory(_)) => {
+            fatal @ (Failure::Trap(_) | Failure::Deadline(_) | Failure::Fuel(_) | Failure::Memory(_)) => {
                 Self::Unavailable(fatal.to_string())
             }
         }

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use secure_log_host::{Artifact, Guest, Site, StorePath};
+use secure_log_host::{Artifact, Checks, Guest, Site, StorePath};
 
 /// Path of an artifact. A test without it fails: it would have tested nothing.
 pub fn dist(name: &str) -> PathBuf {
@@ -16,7 +16,8 @@ pub fn dist(name: &str) -> PathBuf {
 
 /// Calls of its instances can have deadlines.
 pub fn artifact(name: &str) -> Artifact {
-    Artifact::load_interruptible(&dist(name)).unwrap()
+    let checks = Checks { deadline: true, ..Checks::default() };
+    Artifact::load_checked(&dist(name), checks).unwrap()
 }
 
 /// An instance without the noise of its stderr.

@@ -7,5 +7,6 @@ mod builds;
 mod common;
 mod gate;
 mod limits;
+mod log;
 mod owner;
 mod token_graph;

@@ -20,7 +20,7 @@ use super::bindings::graph::TokenExports;
 use super::bindings::graph::pkcs11::token::pin_provider;
 use super::bindings::types;
 use crate::cache;
-use crate::engine::{Clocked, epochs};
+use crate::engine::{Checks, Clocked, epochs};
 use crate::error::{self, Error};
 use crate::guest::{Guest, State};
 
@@ -45,7 +45,7 @@ impl TokenArtifact {
         let found = find::token_component(wasm)
             .map_err(|reason| Error::Component { name: name.to_owned(), reason: reason.to_string() })?;
         let Some(token) = found.and_then(|range| wasm.get(range)) else { return Ok(None) };
-        let clocked = Clocked::shared(false)?;
+        let clocked = Clocked::shared(Checks::default())?;
         let component = cache::load(&clocked.engine, name, token)?;
         Ok(Some(Self { clocked, component, path: name.into() }))
     }

@@ -1,4 +1,4 @@
-//! A log in your own wasmtime host. Run it from `verify/`: `cargo run --release --example embed`.
+//! A log in your own wasmtime host. Run it from `verify/`: `cargo run --release --example bare`.
 
 use wasmtime::component::{Component, HasSelf, Linker, ResourceTable};
 use wasmtime::{Engine, Store};
@@ -17,7 +17,7 @@ impl WasiView for Host {
 
 pub fn main() -> wasmtime::Result<()> {
     // The component sees this one directory, and no variable but those given here.
-    let directory = std::env::temp_dir().join("secure-log-embed");
+    let directory = std::env::temp_dir().join("secure-log-bare");
     std::fs::create_dir_all(&directory)?;
     let mut wasi = WasiCtxBuilder::new();
     wasi.preopened_dir(&directory, "/data", FsPerms::ReadWrite)?.inherit_stderr();
