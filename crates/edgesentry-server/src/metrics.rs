@@ -121,6 +121,9 @@ pub struct Metrics {
     checkpoint_number: Number,
     checkpoint_size: Number,
     checkpoint_time: Number,
+    published_number: Number,
+    unpublished: Number,
+    witness_failures: Counter,
 }
 
 impl Default for Metrics {
@@ -212,6 +215,13 @@ impl Metrics {
         let checkpoint_size = gauge(r, "checkpoint_size", "Entries of _log that it covers");
         let checkpoint_time =
             gauge(r, "checkpoint_timestamp_seconds", "When it was signed, seconds since the Unix epoch");
+        let published_number = gauge(
+            r,
+            "published_checkpoint_number",
+            "Number of the newest checkpoint that the policy counts as published",
+        );
+        let unpublished = gauge(r, "unpublished", "1 while the newest checkpoint lacks cosignatures");
+        let witness_failures = counter(r, "witness_failures", "Cosignatures that a witness did not give");
         Self {
             registry,
             accepted,
@@ -235,6 +245,9 @@ impl Metrics {
             checkpoint_number,
             checkpoint_size,
             checkpoint_time,
+            published_number,
+            unpublished,
+            witness_failures,
         }
     }
 
@@ -291,6 +304,14 @@ impl Metrics {
         self.checkpoint_size.set(signed(checkpoint.size));
         let seconds = signed_at.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |t| t.as_secs());
         self.checkpoint_time.set(signed(seconds));
+    }
+
+    /// For who asks witnesses: the newest checkpoint that the policy counts as published, whether the newest of all is
+    /// it, and how many witnesses did not cosign.
+    pub fn published(&self, number: Option<u64>, newest: bool, failures: u64) {
+        self.published_number.set(signed(number.unwrap_or_default()));
+        self.unpublished.set(i64::from(!newest));
+        self.witness_failures.inc_by(failures);
     }
 
     /// A connection was taken (`true`), or ended.

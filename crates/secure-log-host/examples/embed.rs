@@ -7,6 +7,7 @@ use std::time::Duration;
 use secure_log_host::HostedLog;
 use secure_log_host::types::Severity;
 
+/// Writes an entry, verifies it, and signs a checkpoint.
 pub fn keep_a_log(component: &str, store: &str) -> Result<(), Box<dyn Error>> {
     let keys = format!("{store}.keys");
     std::fs::create_dir_all(&keys)?;

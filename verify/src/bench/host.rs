@@ -29,17 +29,22 @@ impl WasiView for Host {
     }
 }
 
+/// What wasmtime says, as an error of this crate.
+fn ran<T>(outcome: wasmtime::Result<T>) -> anyhow::Result<T> {
+    outcome.map_err(|e| anyhow::anyhow!("{e:#}"))
+}
+
 pub fn rows(bench: &Bench, table: &mut Table) -> anyhow::Result<()> {
     let rounds = bench.sizes.rounds;
     table.doing("calls through the host library");
     let artifact = &bench.launcher.artifact;
     let mut linker = Linker::<Host>::new(artifact.engine());
-    wasmtime_wasi::p2::add_to_linker_sync(&mut linker)?;
-    types::add_to_linker::<_, HasSelf<_>>(&mut linker, |host| host)?;
+    ran(wasmtime_wasi::p2::add_to_linker_sync(&mut linker))?;
+    ran(types::add_to_linker::<_, HasSelf<_>>(&mut linker, |host| host))?;
     let mut store = Store::new(artifact.engine(), Host(WasiCtxBuilder::new().build(), ResourceTable::new()));
-    let world = Bare::instantiate(&mut store, artifact.component(), &linker)?;
+    let world = ran(Bare::instantiate(&mut store, artifact.component(), &linker))?;
     let log = world.secure_log_log_log();
-    log.call_open(&mut store, ":memory:")??;
+    ran(log.call_open(&mut store, ":memory:"))??;
     let mut hosted = bench.launcher.open(&StorePath::parse(":memory:")?)?;
     let appends = in_turns(
         rounds,
@@ -48,7 +53,7 @@ pub fn rows(bench: &Bench, table: &mut Table) -> anyhow::Result<()> {
         || {
             (0..2_000).try_for_each(|_| {
                 let severity = Severity::Informational;
-                log.call_append(&mut store, "bench", EVENT_TYPE, severity, PRODUCER, &[7; 256])??;
+                ran(log.call_append(&mut store, "bench", EVENT_TYPE, severity, PRODUCER, &[7; 256]))??;
                 Ok(())
             })
         },
@@ -65,7 +70,7 @@ pub fn rows(bench: &Bench, table: &mut Table) -> anyhow::Result<()> {
         },
         || {
             (0..5_000).try_for_each(|_| {
-                log.call_head(&mut store, "bench")??;
+                ran(log.call_head(&mut store, "bench"))??;
                 Ok(())
             })
         },

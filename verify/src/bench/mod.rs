@@ -51,7 +51,7 @@ impl Sizes {
 type Part = (&'static str, fn(&Bench, &mut Table) -> anyhow::Result<()>);
 
 /// All parts, in the order of the table.
-pub const PARTS: [Part; 12] = [
+pub const PARTS: [Part; 13] = [
     ("append", append::rows),
     ("host", host::rows),
     ("sealing", sealing::rows),

@@ -8,6 +8,7 @@ use clap::Args;
 use secure_log::policy::{MAX_POLICY, Policy};
 use secure_log::witness::ADD_CHECKPOINT;
 use secure_log_host::witness::{Answer, Publication, RefusalKind};
+use secure_log_host::{Hosted, LogOwner, failure};
 use serde_json::{Value, json};
 
 use super::{show, with_log};
@@ -20,6 +21,37 @@ use crate::{files, time};
 const ATTEMPTS: usize = 4;
 /// How long to wait before a busy witness is asked again.
 const PAUSE: Duration = Duration::from_secs(1);
+
+/// A log that can be asked, in this thread or in another.
+pub(crate) trait Reach {
+    /// What `work` gives.
+    fn reach<T, F>(&mut self, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Hosted) -> failure::Result<T> + Send + 'static;
+}
+
+impl Reach for Open {
+    fn reach<T, F>(&mut self, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Hosted) -> failure::Result<T> + Send + 'static,
+    {
+        Ok(work(self)?)
+    }
+}
+
+impl Reach for LogOwner {
+    /// Between the calls of others: nobody waits for a witness.
+    fn reach<T, F>(&mut self, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Hosted) -> failure::Result<T> + Send + 'static,
+    {
+        // Nothing is appended, so that there is nothing to seal afterwards.
+        Ok(self.read(work).wait()?)
+    }
+}
 
 /// Reads a policy file.
 pub(crate) fn read_policy(path: &Path) -> Result<(Vec<u8>, Policy)> {
@@ -53,16 +85,16 @@ pub(crate) struct Submit {
 }
 
 /// A witness, and what became of it.
-struct Witness {
-    name: String,
+pub(crate) struct Witness {
+    pub name: String,
     key: String,
     url: Option<String>,
     /// What it cosigned last, as far as is known.
     old_size: u64,
-    outcome: Outcome,
+    pub outcome: Outcome,
 }
 
-enum Outcome {
+pub(crate) enum Outcome {
     /// To be asked (again).
     Open,
     Cosigned,
@@ -119,12 +151,18 @@ impl Submit {
 }
 
 /// Asks all witnesses of a policy, at the same time, again where that helps.
-fn ask(log: &mut Open, policy: &Policy, number: u64, timeout: Duration) -> Result<Vec<Witness>> {
-    let size = log.read_checkpoint(number)?.size;
+pub(crate) fn ask(
+    log: &mut impl Reach,
+    policy: &Policy,
+    number: u64,
+    timeout: Duration,
+) -> Result<Vec<Witness>> {
+    let size = log.reach(move |log| log.read_checkpoint(number))?.size;
     let mut witnesses = Vec::new();
     for witness in policy.witnesses() {
         let key = witness.key.to_string();
-        let known = log.cosigned_size(std::slice::from_ref(&key))?;
+        let keys = [key.clone()];
+        let known = log.reach(move |log| log.cosigned_size(&keys))?;
         let url = witness.url.and_then(|url| url.as_str()).map(|url| url.trim_end_matches('/').to_owned());
         witnesses.push(Witness {
             name: witness.name.to_string(),
@@ -141,7 +179,8 @@ fn ask(log: &mut Open, policy: &Policy, number: u64, timeout: Duration) -> Resul
         let mut requests = Vec::new();
         for (i, witness) in witnesses.iter().enumerate() {
             if let (Outcome::Open, Some(url)) = (&witness.outcome, &witness.url) {
-                let body = log.witness_request(number, witness.old_size)?;
+                let old_size = witness.old_size;
+                let body = log.reach(move |log| log.witness_request(number, old_size))?;
                 requests.push((i, format!("{url}/{ADD_CHECKPOINT}"), body));
             }
         }
@@ -157,8 +196,8 @@ fn ask(log: &mut Open, policy: &Policy, number: u64, timeout: Duration) -> Resul
             let lost = || Err(anyhow::anyhow!("the call was lost"));
             threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| lost())).collect()
         });
-        for ((i, _, body), reply) in requests.iter().zip(replies) {
-            let witness = &mut witnesses[*i];
+        for ((i, _, body), reply) in requests.into_iter().zip(replies) {
+            let witness = &mut witnesses[i];
             let reply = match reply {
                 Ok(reply) => reply,
                 Err(error) => {
@@ -166,8 +205,10 @@ fn ask(log: &mut Open, policy: &Policy, number: u64, timeout: Duration) -> Resul
                     continue;
                 }
             };
-            let keys = std::slice::from_ref(&witness.key);
-            match log.accept_witness(number, body, keys, reply.status, &reply.body)? {
+            let keys = [witness.key.clone()];
+            let accept =
+                move |log: &mut Hosted| log.accept_witness(number, &body, &keys, reply.status, &reply.body);
+            match log.reach(accept)? {
                 Answer::Cosigned(_) => witness.outcome = Outcome::Cosigned,
                 Answer::Conflict(size) => witness.old_size = size,
                 Answer::Refused(refusal) if refusal.temporary => {}

@@ -57,6 +57,19 @@ pub(crate) struct GateArgs {
     #[arg(long, value_name = "IDENTITY")]
     pub sign_with: Option<String>,
 
+    /// Have each checkpoint cosigned by the witnesses of this C2SP tlog-policy file, in the background. While it lacks
+    /// their quorum the server goes on and says so, in the log and in its metrics
+    #[arg(long, value_name = "FILE", requires = "sign_with")]
+    pub policy: Option<PathBuf>,
+
+    /// How long a witness may take to answer
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time::parse_duration)]
+    pub witness_timeout: Duration,
+
+    /// How long to wait before witnesses that did not cosign are asked again
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = time::parse_duration)]
+    pub witness_retry: Duration,
+
     /// Where `eds log backup` may put copies while this server runs, beside the store's own directory
     #[arg(long, value_name = "DIR")]
     pub backup_dir: Option<PathBuf>,

@@ -2,6 +2,7 @@
 
 mod args;
 mod gate;
+mod publish;
 mod run;
 
 pub(crate) use args::{ServeHttp, ServeMqtt, ServeTls};

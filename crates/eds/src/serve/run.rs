@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result, bail};
@@ -21,7 +21,9 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::args::{GateArgs, HttpArgs, LogFormat};
 use super::gate::{OwnerGate, checkpoint};
+use super::publish::Publisher;
 use crate::audit::devices::parse_device;
+use crate::log::witness::read_policy;
 use crate::open::{Part, Place, canonical};
 use crate::output::{note, warn};
 use crate::signing::{Signing, find_key};
@@ -149,6 +151,7 @@ fn run(args: &GateArgs, serve: impl AsyncFnOnce(&Started) -> Result<()>) -> Resu
         None => Signing::Files,
     };
     let devices = args.devices.iter().map(|text| parse_device(text)).collect::<Result<Vec<_>>>()?;
+    let policy = args.policy.as_deref().map(read_policy).transpose()?;
     let mut place = args.store.place_to_sign(Part::Gate, signing)?;
     let mut copies = Vec::new();
     if let Some(path) = place.path() {
@@ -162,7 +165,8 @@ fn run(args: &GateArgs, serve: impl AsyncFnOnce(&Started) -> Result<()>) -> Resu
         copies.push(canonical(dir, "the directory of copies")?.0);
     }
     let metrics = Arc::new(Metrics::new());
-    let owner = start(&place, args, metrics.clone())?;
+    let (checkpoints, signed) = mpsc::channel();
+    let owner = start(&place, args, Events { metrics: metrics.clone(), checkpoints })?;
     let gate = Arc::new(OwnerGate::new(owner.clone(), args.sign_with.clone(), copies));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no threads")?;
     let started = Started {
@@ -179,6 +183,11 @@ fn run(args: &GateArgs, serve: impl AsyncFnOnce(&Started) -> Result<()>) -> Resu
         if let Some(latest) = gate.stats().await?.checkpoint {
             metrics.checkpoint(&latest, SystemTime::now());
         }
+        if let Some((policy_file, policy)) = policy {
+            let (owner, metrics) = (owner.clone(), metrics.clone());
+            let (timeout, retry) = (args.witness_timeout, args.witness_retry);
+            Publisher { owner, policy, policy_file, timeout, retry, metrics }.start(signed)?;
+        }
         let measured = tokio::spawn(measure(owner.clone(), metrics));
         let served = serve(&started).await;
         measured.abort();
@@ -190,7 +199,7 @@ fn run(args: &GateArgs, serve: impl AsyncFnOnce(&Started) -> Result<()>) -> Resu
     served.and(closed)
 }
 
-fn start(place: &Place, args: &GateArgs, metrics: Arc<Metrics>) -> Result<LogOwner> {
+fn start(place: &Place, args: &GateArgs, events: Events) -> Result<LogOwner> {
     if !place.artifact().has_gate() {
         bail!(
             "{} has no gate (edgesentry:audit): use a stack such as edgesentry-ingest-sqlite",
@@ -207,7 +216,7 @@ fn start(place: &Place, args: &GateArgs, metrics: Arc<Metrics>) -> Result<LogOwn
         }),
         ..Settings::default()
     };
-    LogOwner::start(place.artifact(), place.site()?, settings, Events { metrics })
+    LogOwner::start(place.artifact(), place.site()?, settings, events)
         .with_context(|| format!("cannot open {}", place.shown()))
 }
 
@@ -279,6 +288,8 @@ fn until_told_to_stop(handle: Handle) -> Result<impl Future<Output = ()> + Send>
 /// What the owner of the log tells, for metrics and log events.
 struct Events {
     metrics: Arc<Metrics>,
+    /// Whoever publishes checkpoints is told that there is one.
+    checkpoints: mpsc::Sender<()>,
 }
 
 impl OwnerEvents for Events {
@@ -292,6 +303,8 @@ impl OwnerEvents for Events {
             Some(signed) => {
                 tracing::info!(target: TARGET, segments, number = signed.number, size = signed.size, "checkpoint signed");
                 self.metrics.checkpoint(&checkpoint(signed.clone()), SystemTime::now());
+                // Nobody publishes without a policy.
+                let _ = self.checkpoints.send(());
             }
             None if segments > 0 => tracing::info!(target: TARGET, segments, "segments closed"),
             None => {}

@@ -15,7 +15,7 @@ use secure_log::signer::PublicKey;
 use sha2::{Digest as _, Sha256};
 
 use crate::pki::{GOOD, Pki, Spec};
-use crate::support::Place;
+use crate::support::{PUBLIC, Place, Server};
 
 const STORE: [&str; 2] = ["--store", "audit.db"];
 const KEYS: [&str; 2] = ["--keys", "keys"];
@@ -251,6 +251,99 @@ fn checkpoints_and_entries_are_stamped_over_http_and_verified_offline() {
         assert!(ran.stderr.contains(says), "{says}: {}", ran.stderr);
     }
     assert!(times("root.pem", &["--entry", "doors/1"]).stderr.contains("has no time stamp"), "none was kept");
+}
+
+/// A number of the server's metrics.
+fn metric(server: &Server, name: &str) -> Option<f64> {
+    let (_, text) = server.request("GET", "/metrics", b"").unwrap();
+    text.lines().find_map(|line| line.strip_prefix(&format!("edgesentry_{name} "))?.parse().ok())
+}
+
+fn wait_for(what: &str, mut reached: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !reached() {
+        assert!(Instant::now() < deadline, "{what} never happened");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+#[test]
+fn a_server_has_its_checkpoints_cosigned_and_says_when_they_are_not() {
+    let Some(programs) = sigsum() else { return };
+    let place = Place::new();
+    place.ok(&["keys", "create", "audit", "--keys", "keys"]);
+    let key = |origin: &str| {
+        let said = place.ok(&["keys", "show", "audit", "--origin", origin, "--keys", "keys"]);
+        said.lines().find_map(|line| VerifierKey::parse(line.trim()).ok()).unwrap()
+    };
+    let public = key("x").public_key().ed25519_raw().unwrap();
+    let origin = format!("sigsum.org/v1/tree/{}", hex(&Sha256::digest(public)));
+    let folder = tempfile::tempdir().unwrap();
+    let witness = Witness::start(&programs, folder.path(), &public);
+    let policy = format!("log {}\nwitness W {} http://{}\nquorum W\n", key(&origin), witness.key, witness.at);
+    fs::write(place.path("policy"), policy).unwrap();
+    let device = format!("lift-01={PUBLIC}");
+    let server = place.serve(
+        &[
+            &[
+                "serve",
+                "--addr",
+                "127.0.0.1:0",
+                "--device",
+                &device,
+                "--origin",
+                &origin,
+                "--sign-with",
+                "audit",
+            ][..],
+            &[
+                "--segment-seconds",
+                "300ms",
+                "--policy",
+                "policy",
+                "--witness-retry",
+                "500ms",
+                "--log-format",
+                "text",
+            ],
+            &STORE,
+            &KEYS,
+        ]
+        .concat(),
+    );
+    place.ok(&[
+        "audit",
+        "demo-lift-inspection",
+        "--device-id",
+        "lift-01",
+        "--out-file",
+        "records.json",
+        "--payloads-file",
+        "payloads.json",
+    ]);
+    let read = |name: &str| -> Vec<serde_json::Value> {
+        serde_json::from_slice(&fs::read(place.path(name)).unwrap()).unwrap()
+    };
+    let (records, payloads) = (read("records.json"), read("payloads.json"));
+    let send = |n: usize| {
+        let payload = hex::decode(payloads[n].as_str().unwrap()).unwrap();
+        assert_eq!(server.ingest(&records[n], &payload).unwrap().0, 202);
+    };
+    send(0);
+    wait_for("publication", || metric(&server, "published_checkpoint_number") >= Some(1.0));
+    assert_eq!(metric(&server, "unpublished"), Some(0.0));
+    drop(witness);
+    send(1);
+    wait_for("a checkpoint without its witness", || metric(&server, "unpublished") == Some(1.0));
+    // Records go on, and it is said.
+    send(2);
+    assert!(metric(&server, "witness_failures_total") >= Some(1.0));
+    let (code, _) = server.stop();
+    assert_eq!(code, Some(0));
+    let said = fs::read_to_string(place.path("server.log")).unwrap();
+    assert!(said.contains("checkpoint published") && said.contains("degraded"), "{said}");
+    let cosigned = place.ok(&[&["log", "published", "--policy", "policy"][..], &STORE].concat());
+    assert!(cosigned.contains("sigsum.org/v1/witness/"), "{cosigned}");
 }
 
 #[test]
