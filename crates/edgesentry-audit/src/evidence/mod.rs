@@ -137,7 +137,7 @@ pub enum Refused {
         /// The line.
         line: u64,
         /// What does not hold.
-        source: secure_log::Error,
+        source: Box<secure_log::Error>,
     },
     /// The records of a device do not hold together.
     #[error("device {device:?}: {source}")]
@@ -145,7 +145,7 @@ pub enum Refused {
         /// The device.
         device: String,
         /// What does not hold.
-        source: Failure,
+        source: Box<Failure>,
     },
     /// A key of the device is none of those that are trusted.
     #[error("device {device:?}: the registry names key {key}, which is none of the trusted ones")]

@@ -75,7 +75,7 @@ impl<'a> Verifier<'a> {
     }
 
     fn log(&self, source: Error) -> Refused {
-        Refused::Log { line: self.line, source }
+        Refused::Log { line: self.line, source: Box::new(source) }
     }
 
     fn take(&mut self, text: &str) -> Result<(), Refused> {
@@ -335,9 +335,9 @@ impl<'a> Verifier<'a> {
 
     /// The device by the gate's own rules, over the entries of the bundle.
     fn device(&mut self, id: &str) -> Result<(), Refused> {
-        let failed = |source| Refused::Device { device: id.to_owned(), source };
+        let failed = |source| Refused::Device { device: id.to_owned(), source: Box::new(source) };
         let gate = LogGate::new(&self.entries, Settings::default());
-        let mut gate = gate.map_err(|source| Refused::Log { line: self.line, source })?;
+        let mut gate = gate.map_err(|source| Refused::Log { line: self.line, source: Box::new(source) })?;
         let audited = gate.audit_device(id).map_err(failed)?;
         let trusted = self.trust.device_keys;
         for key in audited.device.keys.iter().filter(|_| !trusted.is_empty()) {
