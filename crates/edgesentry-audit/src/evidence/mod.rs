@@ -2,7 +2,7 @@
 //!
 //! JSON lines (`docs/evidence.md`): what it is, keys and policy (claims, not trust), one checkpoint with its
 //! cosignatures and time stamps, the entries, each with its C2SP tlog-proof, and a line that says how many there were.
-//! [`verify`] needs nothing but the file and what its caller trusts.
+//! [`verify()`] needs nothing but the file and what its caller trusts.
 
 mod log;
 mod report;
