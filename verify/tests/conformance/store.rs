@@ -316,6 +316,7 @@ store_conformance!(file, || {
 #[test]
 fn python_follows_every_rule() {
     if !Path::new(PYTHON_STORE).exists() {
+        println!("not run: scripts/test-python.sh has not built {PYTHON_STORE}");
         return;
     }
     let broken = check_all(
