@@ -1,7 +1,7 @@
 //! The one place where WIT types and engine types meet.
 //!
 //! Bindings of every component world are generated here once. What a shell needs:
-//! [`export_core!`](crate::export_core), [`export_store!`](crate::export_store),
+//! [`export_core!`](crate::export_core), [`export_log!`](crate::export_log), [`export_store!`](crate::export_store),
 //! [`export_keystore!`](crate::export_keystore), [`export_transport!`](crate::export_transport) and
 //! `export_endpoint!`, each of which turns Rust types into a component. With the feature `gate` there are
 //! `export_gate!` and, with `http`, `export_ingest_endpoint!` beside them; with `pkcs11` `export_token!` and
@@ -113,17 +113,46 @@ pub mod transport_world {
 
 #[cfg(target_family = "wasm")]
 #[doc(hidden)]
-pub use crate::core_component::CoreComponent;
+pub use crate::core_component::{CoreComponent, Parts, Wasi};
 #[doc(hidden)]
-pub use crate::keystore_component::KeystoreComponent;
+pub use crate::keystore_component::{Keys, KeystoreComponent};
 #[doc(hidden)]
 pub use crate::store_component::StoreComponent;
+#[doc(hidden)]
+pub use secure_log::NativeSecureLog;
 
 /// Makes the component of `world core`.
 #[macro_export]
 macro_rules! export_core {
     () => {
-        type Core = $crate::CoreComponent;
+        $crate::export_log!(@ $crate::ImportedStore, $crate::ImportedSigner, $crate::ImportedSigner);
+    };
+}
+
+/// Makes a whole log in one component, for hosts in which calls from component to component are slow: what
+/// [`export_core!`] exports, over any [`secure_log::store::OpenStore`] and a keystore as in [`export_keystore!`].
+#[macro_export]
+macro_rules! export_log {
+    ($store:ty, $keystore:ty, $make:expr) => {
+        $crate::keystore_slot!($keystore, $make);
+        $crate::export_log!(@ $store, $crate::Keys<Shell>, $crate::Keys::<Shell>::new());
+    };
+    (@ $store:ty, $keys:ty, $handle:expr) => {
+        ::std::thread_local! {
+            static LOG: $crate::Slot<$crate::NativeSecureLog<$store, $crate::Wasi>> = const { $crate::Slot::new() };
+        }
+        struct LogParts;
+        impl $crate::Parts for LogParts {
+            type Store = $store;
+            type Keys = $keys;
+            fn keys() -> $keys {
+                $handle
+            }
+            fn with<R>(f: impl FnOnce(&$crate::Slot<$crate::NativeSecureLog<$store, $crate::Wasi>>) -> R) -> R {
+                LOG.with(f)
+            }
+        }
+        type Core = $crate::CoreComponent<LogParts>;
         $crate::core_world::export_core_world!(Core);
     };
 }
@@ -153,6 +182,17 @@ macro_rules! export_store {
 #[macro_export]
 macro_rules! export_keystore {
     ($keystore:ty, $make:expr) => {
+        $crate::keystore_slot!($keystore, $make);
+        type Keystore = $crate::KeystoreComponent<Shell>;
+        $crate::keystore_world::export_keystore_world!(Keystore);
+    };
+}
+
+/// The place of a component's keystore, and how it is made: `Shell`.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! keystore_slot {
+    ($keystore:ty, $make:expr) => {
         ::std::thread_local! {
             static KEYSTORE: $crate::Slot<$keystore> = const { $crate::Slot::new() };
         }
@@ -168,8 +208,6 @@ macro_rules! export_keystore {
                 $make()
             }
         }
-        type Keystore = $crate::KeystoreComponent<Shell>;
-        $crate::keystore_world::export_keystore_world!(Keystore);
     };
 }
 

@@ -43,14 +43,18 @@ pub fn verify_consistency_proof(proof: &ConsistencyProof, from_root: &Hash, to_r
 /// Checks the way from an entry to a checkpoint signed by a trusted key; returns the proven header.
 pub fn verify_entry_proof(proof: &EntryProof, trusted: &[String]) -> Result<Header> {
     let trusted = crate::native::parse_trusted(trusted)?;
+    let note = Note::parse(&proof.checkpoint)?;
+    let body = CheckpointBody::parse(&note.text)?;
+    note.verify_origin(&body.origin, &trusted)?;
+    verify_entry_under(proof, &body)
+}
+
+/// Checks the way from an entry to a checkpoint that the caller has verified; the note in the proof is not looked at.
+pub fn verify_entry_under(proof: &EntryProof, checkpoint: &CheckpointBody) -> Result<Header> {
     let inclusion = &proof.inclusion;
     let corrupt = |reason: &str| Error::corrupt(&inclusion.stream_id, inclusion.seqno, reason);
     let decode =
         |bytes| HeaderRef::decode(bytes).map_err(|e| corrupt(&format!("a header is not canonical: {e}")));
-
-    let note = Note::parse(&proof.checkpoint)?;
-    let body = CheckpointBody::parse(&note.text)?;
-    note.verify_origin(&body.origin, &trusted)?;
 
     let entry = decode(&proof.header_bytes)?;
     let segment = decode(&proof.segment_header)?;
@@ -66,7 +70,7 @@ pub fn verify_entry_proof(proof: &EntryProof, trusted: &[String]) -> Result<Head
         return Err(corrupt("the entry of `_log` does not close a segment"));
     };
     let leaf = tree::leaf_hash(&proof.segment_header);
-    if !tree::verify_inclusion(&leaf, segment.seqno - 1, body.size, &proof.log_path, &body.root) {
+    if !tree::verify_inclusion(&leaf, segment.seqno - 1, checkpoint.size, &proof.log_path, &checkpoint.root) {
         return Err(corrupt("the segment is not shown to be under the checkpoint"));
     }
     if stream_id != inclusion.stream_id || size != inclusion.tree_size {

@@ -15,15 +15,15 @@
 //! ```
 //!
 //! Nothing in `extra` is trusted: each part is bound to the checkpoint by
-//! [`verify_entry_proof`].
+//! [`verify_entry_under`].
 
 use crate::cbor::{DecodeError, MapReader, MapWriter};
 use crate::error::{Error, Result};
 use crate::header::{Header, HeaderRef};
 use crate::model::{EntryProof, Hash, InclusionProof};
 use crate::note::{CheckpointBody, MAX_NOTE, Note, Verified, VerifierKey};
-use crate::policy::{Policy, Status};
-use crate::proof::verify_entry_proof;
+use crate::policy::{Policy, Status, keys_that_count};
+use crate::proof::verify_entry_under;
 use crate::record::Record;
 use crate::tree;
 use crate::wire::{base64, decimal, hash, unbase64};
@@ -231,14 +231,11 @@ pub fn read(file: &[u8]) -> Result<EntryProof> {
 /// if there are none; by the policy's quorum, if there is a policy (`Denied` while it is not met).
 pub fn verify(file: &[u8], trusted: &[String], policy: Option<&Policy>) -> Result<Proven> {
     let proof = read(file)?;
-    let keys: Vec<String> = match (trusted, policy) {
-        ([], Some(policy)) => policy.log_keys().iter().map(ToString::to_string).collect(),
-        _ => trusted.to_vec(),
-    };
-    let header = verify_entry_proof(&proof, &keys)?;
+    let keys = crate::native::parse_trusted(&keys_that_count(trusted, policy))?;
     let note = Note::parse(&proof.checkpoint)?;
     let checkpoint = CheckpointBody::parse(&note.text)?;
-    let signatures = note.verify_origin(&checkpoint.origin, &crate::native::parse_trusted(&keys)?)?;
+    let signatures = note.verify_origin(&checkpoint.origin, &keys)?;
+    let header = verify_entry_under(&proof, &checkpoint)?;
     let witnesses = policy.map(|p| p.require(&note)).transpose()?;
     Ok(Proven { header, checkpoint, signatures, witnesses })
 }

@@ -106,16 +106,34 @@ pub fn consistency_path(nodes: &mut dyn Nodes, from_size: u64, to_size: u64) -> 
 /// Whether `path` leads from `leaf` at `index` to `root` of a tree of `size` leaves
 /// (RFC 9162 §2.1.3.2).
 pub fn verify_inclusion(leaf: &Hash, index: u64, size: u64, path: &[Hash], root: &Hash) -> bool {
+    climb(leaf, index, size, path, |_| ()) == Some(*root)
+}
+
+/// One step up a tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Step {
+    /// The hash beside.
+    pub sibling: Hash,
+    /// Whether it stands on the left.
+    pub left: bool,
+    /// What both give.
+    pub parent: Hash,
+}
+
+/// Where `path` leads from `leaf` at `index` in a tree of `size` leaves, telling each step; `None` if it has another
+/// length than such a path.
+pub fn climb(leaf: &Hash, index: u64, size: u64, path: &[Hash], mut tell: impl FnMut(Step)) -> Option<Hash> {
     if index >= size {
-        return false;
+        return None;
     }
     let (mut fnode, mut snode) = (index, size - 1);
     let mut hash = *leaf;
     for sibling in path {
         if snode == 0 {
-            return false;
+            return None;
         }
-        if fnode & 1 == 1 || fnode == snode {
+        let left = fnode & 1 == 1 || fnode == snode;
+        if left {
             hash = node_hash(sibling, &hash);
             while fnode & 1 == 0 && fnode != 0 {
                 fnode >>= 1;
@@ -124,10 +142,11 @@ pub fn verify_inclusion(leaf: &Hash, index: u64, size: u64, path: &[Hash], root:
         } else {
             hash = node_hash(&hash, sibling);
         }
+        tell(Step { sibling: *sibling, left, parent: hash });
         fnode >>= 1;
         snode >>= 1;
     }
-    snode == 0 && hash == *root
+    (snode == 0).then_some(hash)
 }
 
 /// Whether `path` shows that the tree (`from_size`, `from_root`) is a prefix of (`to_size`,

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::gate::Failure;
 
 pub use report::{Device, EntryTimes, Report, TimeReport};
+pub(crate) use verify::Verifier;
 pub use verify::verify;
 
 /// Version of the format.
@@ -107,16 +108,16 @@ impl Line {
 }
 
 /// What the verifier of a bundle trusts. Nothing in the bundle adds to it.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Trust<'a> {
+#[derive(Debug, Default)]
+pub struct Trust {
     /// Verifier keys of the log; without any, those of the policy's logs.
-    pub keys: &'a [String],
+    pub keys: Vec<String>,
     /// Whose cosignatures the checkpoint must have.
-    pub policy: Option<&'a Policy>,
+    pub policy: Option<Policy>,
     /// Time-stamping authorities.
-    pub time: Option<&'a TimeTrust>,
+    pub time: Option<TimeTrust>,
     /// Public keys that the device may have had (Ed25519, 32 bytes); empty: those that the log's registry names.
-    pub device_keys: &'a [[u8; 32]],
+    pub device_keys: Vec<[u8; 32]>,
 }
 
 /// Why a bundle is not evidence.

@@ -1,13 +1,15 @@
 //! Checking a bundle.
 
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use secure_log::header::{Header, HeaderRef, entry_hash, payload_hash};
 use secure_log::model::{Entry, Hash, ZERO_HASH};
-use secure_log::note::{CheckpointBody, Note, VerifierKey};
-use secure_log::proof::verify_entry_proof;
+use secure_log::note::{CheckpointBody, Note, Verified, VerifierKey};
+use secure_log::policy::keys_that_count;
+use secure_log::proof::verify_entry_under;
 use secure_log::{Error, proof_file, stamp};
 
 use super::log::{Entries, Proven};
@@ -18,20 +20,23 @@ use crate::gate::{LogGate, Settings, streams};
 /// Checks a whole bundle offline: every entry up to the checkpoint, the checkpoint by the caller's keys and policy, the
 /// links between consecutive entries, payloads, time stamps, and of a device its registry and all of its records. The
 /// first thing that does not hold is the error; what was not checked is counted and said.
-pub fn verify(bundle: &str, trust: &Trust<'_>) -> Result<Report, Refused> {
-    let mut verifier = Verifier::new(trust);
-    let mut number = 0;
-    for text in bundle.split_inclusive('\n') {
-        number += 1;
-        verifier.line = number;
-        verifier.take(text)?;
+pub fn verify(bundle: &str, trust: &Trust) -> Result<Report, Refused> {
+    let keys = keys_that_count(&trust.keys, trust.policy.as_ref());
+    if keys.is_empty() {
+        let reason = "is empty: without a key that you trust nothing can be verified";
+        return Err(Refused::Log { line: 1, source: Box::new(Error::invalid("trusted", reason)) });
     }
-    verifier.line = number + 1;
+    let mut verifier = Verifier::new(trust);
+    for text in bundle.split_inclusive('\n') {
+        verifier.text(text)?;
+    }
     verifier.finish()
 }
 
-struct Verifier<'a> {
-    trust: &'a Trust<'a>,
+/// Checks a bundle line by line. Without any key it checks all but the checkpoint's signature, and the report says
+/// that none was verified.
+pub(crate) struct Verifier<T> {
+    trust: T,
     keys: Vec<String>,
     line: u64,
     about: Option<About>,
@@ -47,16 +52,14 @@ struct Verifier<'a> {
 struct Checkpoint {
     /// As it stands in the proofs.
     full: String,
+    body: CheckpointBody,
     /// Earliest time stamp, ms.
     stamped_ms: Option<u64>,
 }
 
-impl<'a> Verifier<'a> {
-    fn new(trust: &'a Trust<'a>) -> Self {
-        let keys = match (trust.keys, trust.policy) {
-            ([], Some(policy)) => policy.log_keys().iter().map(ToString::to_string).collect(),
-            (keys, _) => keys.to_vec(),
-        };
+impl<T: Borrow<Trust>> Verifier<T> {
+    pub(crate) fn new(trust: T) -> Self {
+        let keys = keys_that_count(&trust.borrow().keys, trust.borrow().policy.as_ref());
         Self {
             trust,
             keys,
@@ -78,15 +81,27 @@ impl<'a> Verifier<'a> {
         Refused::Log { line: self.line, source: Box::new(source) }
     }
 
-    fn take(&mut self, text: &str) -> Result<(), Refused> {
+    /// Takes the next line, with its newline.
+    fn text(&mut self, text: &str) -> Result<(), Refused> {
+        let line = match text.strip_suffix('\n') {
+            Some(text) => serde_json::from_str(text).map_err(|e| format!("is no line of a bundle: {e}")),
+            None => Err("the bundle breaks off within this line".to_owned()),
+        };
+        match line {
+            Ok(line) => self.take(line),
+            Err(reason) => {
+                self.line += 1;
+                Err(self.bad(reason))
+            }
+        }
+    }
+
+    /// Takes the next line, parsed.
+    pub(crate) fn take(&mut self, line: Line) -> Result<(), Refused> {
+        self.line += 1;
         if self.ended {
             return Err(self.bad("there is more after the last line"));
         }
-        let Some(text) = text.strip_suffix('\n') else {
-            return Err(self.bad("the bundle breaks off within this line"));
-        };
-        let line: Line =
-            serde_json::from_str(text).map_err(|e| self.bad(format!("is no line of a bundle: {e}")))?;
         if self.about.is_none() != matches!(line, Line::EvidenceBundle(_)) {
             return Err(self.bad("a bundle begins with its first line, and only there"));
         }
@@ -148,35 +163,33 @@ impl<'a> Verifier<'a> {
             return Err(self.bad(format!("the checkpoint is of {:?}, the bundle of {origin:?}", body.origin)));
         }
         let keys: Result<Vec<_>, _> = self.keys.iter().map(|key| VerifierKey::parse(key)).collect();
-        let verified =
-            parsed.verify_origin(&body.origin, &keys.map_err(|e| self.log(e))?).map_err(|e| self.log(e))?;
-        let status = self.trust.policy.map(|policy| policy.require(&parsed)).transpose();
+        let verified = match keys.map_err(|e| self.log(e))?.as_slice() {
+            [] => Verified { trusted: 0, unknown: parsed.signatures.len() as u64 },
+            keys => parsed.verify_origin(&body.origin, keys).map_err(|e| self.log(e))?,
+        };
+        let policy = self.trust.borrow().policy.as_ref();
+        let status = policy.map(|policy| policy.require(&parsed)).transpose();
         self.report.witnesses = status.map_err(|e| self.log(e))?.map(|status| status.to_string());
         self.report.signatures_verified = verified.trusted;
         self.report.signatures_unknown = verified.unknown;
         self.report.checkpoint = number;
         self.report.size = body.size;
-        let stamped_ms = self.stamps(note.as_bytes(), None, tokens)?;
-        self.checkpoint = Some(Checkpoint { full, stamped_ms });
+        let stamped_ms = self.stamps(note.as_bytes(), tokens)?;
+        self.checkpoint = Some(Checkpoint { full, body, stamped_ms });
         Ok(())
     }
 
     /// Earliest time of tokens over `message`; every one of them must hold.
-    fn stamps(
-        &mut self,
-        message: &[u8],
-        log_ms: Option<u64>,
-        tokens: &[String],
-    ) -> Result<Option<u64>, Refused> {
-        let Some(trust) = self.trust.time else {
+    fn stamps(&mut self, message: &[u8], tokens: &[String]) -> Result<Option<u64>, Refused> {
+        let Some(trust) = &self.trust.borrow().time else {
             self.report.time.not_checked += tokens.len() as u64;
             return Ok(None);
         };
         let mut earliest = None;
         for token in tokens {
             let token = BASE64.decode(token).map_err(|_| self.bad("a time stamp is not base64"))?;
-            let stamp =
-                stamp::verify(&token, message, log_ms.unwrap_or_default(), trust).map_err(|e| self.log(e))?;
+            // The log's time plays no part in it.
+            let stamp = stamp::verify(&token, message, 0, trust).map_err(|e| self.log(e))?;
             self.report.time.verified += 1;
             if !self.report.time.authorities.contains(&stamp.authority) {
                 self.report.time.authorities.push(stamp.authority);
@@ -201,13 +214,13 @@ impl<'a> Verifier<'a> {
         if proof.checkpoint != checkpoint.full {
             return Err(self.bad("the proof leads to another checkpoint than that of the bundle"));
         }
-        let header = verify_entry_proof(&proof, &self.keys).map_err(|e| self.log(e))?;
+        let header = verify_entry_under(&proof, &checkpoint.body).map_err(|e| self.log(e))?;
         let hash = entry_hash(&proof.header_bytes);
         self.place(&header, hash)?;
         let payload = payload.map(|text| BASE64.decode(text)).transpose();
         let payload = payload.map_err(|_| self.bad("the payload is not base64"))?;
         let clear = self.payload(&proof.header_bytes, payload)?;
-        let own_ms = self.stamps(&proof.header_bytes, Some(header.time_ms), tokens)?;
+        let own_ms = self.stamps(&proof.header_bytes, tokens)?;
         let trusted_ms = own_ms.into_iter().chain(checkpoint_ms).min();
         if self.in_subject(&header.stream_id) {
             self.report.times.push(EntryTimes {
@@ -312,7 +325,9 @@ impl<'a> Verifier<'a> {
         Ok(Some(stored))
     }
 
-    fn finish(mut self) -> Result<Report, Refused> {
+    /// The report, after the last line.
+    pub(crate) fn finish(mut self) -> Result<Report, Refused> {
+        self.line += 1;
         let Some(about) = self.about.take().filter(|_| self.ended) else {
             return Err(self.bad("the bundle breaks off here: its last line is missing"));
         };
@@ -339,7 +354,7 @@ impl<'a> Verifier<'a> {
         let gate = LogGate::new(&self.entries, Settings::default());
         let mut gate = gate.map_err(|source| Refused::Log { line: self.line, source: Box::new(source) })?;
         let audited = gate.audit_device(id).map_err(failed)?;
-        let trusted = self.trust.device_keys;
+        let trusted = &self.trust.borrow().device_keys;
         for key in audited.device.keys.iter().filter(|_| !trusted.is_empty()) {
             if !trusted.contains(&key.public_key.to_bytes()) {
                 let key = hex::encode(key.public_key.as_bytes());
@@ -405,13 +420,16 @@ impl<'a> Verifier<'a> {
         );
         say(report.signatures_unknown, "signatures of the checkpoint by keys that were not given");
         say(report.time.not_checked, "time stamps: no authority was given");
-        if self.trust.policy.is_none() {
+        if report.signatures_verified == 0 {
+            report.not_checked.push("the signature of the checkpoint: no key of the log was given".into());
+        }
+        if self.trust.borrow().policy.is_none() {
             report.not_checked.push("witnesses: no policy was given".into());
         }
         if report.time.verified == 0 && report.time.not_checked == 0 {
             report.not_checked.push("when it was: there is no time stamp, only the log's own clock".into());
         }
-        if matches!(subject, Subject::Device { .. }) && self.trust.device_keys.is_empty() {
+        if matches!(subject, Subject::Device { .. }) && self.trust.borrow().device_keys.is_empty() {
             report
                 .not_checked
                 .push("whose the device's keys are: they are the ones that the log's registry names".into());

@@ -69,11 +69,8 @@ impl Bundle {
         } else {
             with_log(&self.store, |log| self.write(log, bytes))?
         };
-        let trust = Trust {
-            keys: &self.trust,
-            policy: policy.as_ref().map(|(_, policy)| policy),
-            ..Trust::default()
-        };
+        let policy = policy.map(|(_, policy)| policy);
+        let trust = Trust { keys: self.trust.clone(), policy, ..Trust::default() };
         let report = evidence::verify(&text, &trust).context("what the log gave is no evidence")?;
         files::write(&self.out, text.as_bytes())?;
         let answer = serde_json::json!({
@@ -320,12 +317,8 @@ impl VerifyBundle {
             }
             _ => Vec::new(),
         };
-        let trust = Trust {
-            keys: &self.trust,
-            policy: policy.as_ref().map(|(_, policy)| policy),
-            time: time.as_ref(),
-            device_keys: &device_keys,
-        };
+        let policy = policy.map(|(_, policy)| policy);
+        let trust = Trust { keys: self.trust.clone(), policy, time, device_keys };
         Ok(evidence::verify(&text, &trust)?)
     }
 }

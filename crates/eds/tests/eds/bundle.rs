@@ -85,8 +85,8 @@ impl Evidence {
 
     /// A forged bundle is refused by the library, the program and the script.
     fn refuses(&self, name: &str, forged: &str, says: &str) {
-        let keys = [self.key.clone()];
-        let refused = evidence::verify(forged, &Trust { keys: &keys, ..Trust::default() });
+        let keys = vec![self.key.clone()];
+        let refused = evidence::verify(forged, &Trust { keys, ..Trust::default() });
         let refused = refused.map(drop).expect_err(name).to_string();
         assert!(refused.contains(says), "{name}: {refused}");
         fs::write(self.place.path("forged.jsonl"), forged).unwrap();
@@ -392,9 +392,8 @@ fn forged(e: &Evidence) {
             "version 2",
         ),
     ] {
-        let keys = [e.key.clone()];
-        let refused =
-            evidence::verify(hostile, &Trust { keys: &keys, ..Trust::default() }).unwrap_err().to_string();
+        let keys = vec![e.key.clone()];
+        let refused = evidence::verify(hostile, &Trust { keys, ..Trust::default() }).unwrap_err().to_string();
         assert!(refused.contains(says), "{refused}");
     }
     fs::write(e.place.path("forged.jsonl"), b"{\"evidence-bundle\"\xff").unwrap();
@@ -432,7 +431,7 @@ fn cosigned(e: &Evidence) {
         })
     };
     let good = put(&cosign(1_790_000_000, &parsed.text));
-    let trust = Trust { policy: Some(&policy), ..Trust::default() };
+    let trust = Trust { policy: Some(policy), ..Trust::default() };
     let report = evidence::verify(&good, &trust).unwrap();
     assert!(report.witnesses.unwrap().starts_with("witnessed"));
     fs::write(e.place.path("cosigned.jsonl"), &good).unwrap();

@@ -185,6 +185,14 @@ impl Policy {
     }
 }
 
+/// Verifier keys of a log: those that a caller trusts or, if there are none, those of the policy's logs.
+pub fn keys_that_count(trusted: &[String], policy: Option<&Policy>) -> Vec<String> {
+    match (trusted, policy) {
+        ([], Some(policy)) => policy.log_keys().iter().map(ToString::to_string).collect(),
+        _ => trusted.to_vec(),
+    }
+}
+
 /// Why a policy file was refused: the line, counted from 1, and what is wrong with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PolicyError {

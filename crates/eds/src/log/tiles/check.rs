@@ -10,7 +10,7 @@ use secure_log::Error;
 use secure_log::error::Rollback;
 use secure_log::header::HeaderRef;
 use secure_log::note::{CheckpointBody, MAX_NOTE, Note, VerifierKey};
-use secure_log::policy::Policy;
+use secure_log::policy::{Policy, keys_that_count};
 use secure_log::proof_file::{self, MAX_PROOF_FILE};
 use secure_log::record::LOG_STREAM;
 use secure_log::tiles::{TileTree, WIDTH};
@@ -109,12 +109,7 @@ impl CheckTiles {
 
     fn trust(&self) -> Result<Trust> {
         let policy = self.policy.as_deref().map(read_policy).transpose()?.map(|(_, policy)| policy);
-        let written = match &policy {
-            Some(policy) if self.trust.is_empty() => {
-                policy.log_keys().iter().map(ToString::to_string).collect()
-            }
-            _ => self.trust.clone(),
-        };
+        let written = keys_that_count(&self.trust, policy.as_ref());
         anyhow::ensure!(!written.is_empty(), "the policy names no log: give its key with --trust");
         let keys = written.iter().map(|key| VerifierKey::parse(key)).collect::<Result<_, _>>()?;
         Ok(Trust { written, keys, policy })
