@@ -12,6 +12,7 @@
 //! | [`network_policy`], [`ingest`] | receivers: who may connect, and a gate in memory with its stores |
 //! | [`gate`] | receivers: the gate over a log, for any number of servers |
 //! | [`evidence`] | auditors: some entries of a log with everything that proves them, in one file |
+//! | [`examine`] | auditors: exports, bundles, proofs and records examined piece by piece, for pages and programs that show them |
 //! | [`http`] | receivers: records as HTTP requests, and answers |
 //! | [`update`] | signed software updates |
 //! | [`notarization`] | what the payload of an inference result says about where it comes from |
@@ -21,6 +22,7 @@ pub mod buffer;
 pub mod demo;
 mod error;
 pub mod evidence;
+pub mod examine;
 pub mod gate;
 pub mod http;
 pub mod identity;

@@ -4,7 +4,7 @@
 //! [`export_core!`](crate::export_core), [`export_log!`](crate::export_log), [`export_store!`](crate::export_store),
 //! [`export_keystore!`](crate::export_keystore), [`export_transport!`](crate::export_transport) and
 //! `export_endpoint!`, each of which turns Rust types into a component. With the feature `gate` there are
-//! `export_gate!` and, with `http`, `export_ingest_endpoint!` beside them; with `pkcs11` `export_token!` and
+//! `export_gate!`, `export_examiner!` and, with `http`, `export_ingest_endpoint!` beside them; with `pkcs11` `export_token!` and
 //! `export_pin_provider!`.
 
 mod convert;
@@ -12,6 +12,9 @@ mod convert;
 mod core_component;
 #[cfg(all(target_family = "wasm", feature = "http"))]
 pub mod endpoint;
+#[cfg(feature = "gate")]
+#[doc(hidden)]
+pub mod examiner;
 #[cfg(feature = "gate")]
 #[doc(hidden)]
 pub mod gate;

@@ -249,6 +249,15 @@ impl ExportVerifier {
         Ok(())
     }
 
+    /// Begins with the entries of a stream, unless it has: an error is about the stream that ends with this, as its
+    /// name says, or about this one.
+    pub fn enter(&mut self, stream_id: &str) -> Result<()> {
+        match &self.current {
+            Some(current) if current.stream_id == stream_id => Ok(()),
+            _ => self.begin_stream(stream_id),
+        }
+    }
+
     /// Gives up the stream in which something did not hold, to go on with the others; its further entries are
     /// [passed over](Self::pass_over).
     pub fn give_up_stream(&mut self) {
@@ -339,9 +348,7 @@ impl ExportVerifier {
     fn entry(&mut self, bytes: &[u8], payload: Option<&[u8]>) -> Result<()> {
         let header =
             HeaderRef::decode(bytes).map_err(|e| self.bad(format!("the header is not canonical: {e}")))?;
-        if self.current.as_ref().is_none_or(|c| c.stream_id != header.stream_id) {
-            self.begin_stream(header.stream_id)?;
-        }
+        self.enter(header.stream_id)?;
         let Some(current) = &mut self.current else { return Err(Error::Storage("no stream".into())) };
         let corrupt = |reason: String| Err(Error::corrupt(header.stream_id, header.seqno, reason));
         if header.seqno != current.tree.size() + 1 {

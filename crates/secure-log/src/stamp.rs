@@ -19,6 +19,11 @@ pub(crate) fn refused(error: &VerifyError) -> Error {
     Error::Denied(format!("time-stamp token: {error}"))
 }
 
+/// Whether the certificates and revocation lists can be read; an error names the one that cannot.
+pub fn check_trust(trust: &TimeTrust) -> Result<()> {
+    trust_of(trust).map(drop)
+}
+
 fn trust_of(trust: &TimeTrust) -> Result<Trust> {
     if trust.anchors.is_empty() {
         return Err(Error::invalid(

@@ -9,6 +9,7 @@ mod chain;
 mod common;
 mod documents;
 mod events;
+mod examine;
 mod examples;
 mod ingest;
 mod keys;
