@@ -52,7 +52,7 @@ CREATE TABLE objects (
 -- Derived from entries; may be deleted.
 CREATE TABLE tiles (
   sid    INTEGER NOT NULL,
-  level  INTEGER NOT NULL,                -- from 1
+  level  INTEGER NOT NULL,                -- 0: leaf hashes
   idx    INTEGER NOT NULL,
   hashes BLOB NOT NULL,                   -- 1 to 256 hashes of 32 bytes
   PRIMARY KEY (sid, level, idx)

@@ -14,9 +14,6 @@ pub fn write(conn: &mut Connection, stream: &str, tiles: &[Tile]) -> Result<()> 
         return Err(Error::invalid("stream-id", format!("a stream id has 1 to {MAX_STREAM_ID} bytes")));
     }
     for tile in tiles {
-        if tile.level == 0 {
-            return Err(Error::invalid("level", "levels count from 1"));
-        }
         if !(32..=256 * 32).contains(&tile.hashes.len()) || tile.hashes.len() % 32 != 0 {
             return Err(Error::invalid(
                 "hashes",

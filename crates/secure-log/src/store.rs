@@ -111,7 +111,8 @@ pub struct ObjectWrite {
 /// A stretch of tree nodes: derived data, may be lost or replaced.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tile {
-    /// Level: nodes of level L are roots of 256^L leaves. A store keeps those from 1.
+    /// Level: nodes of level L are roots of 256^L leaves. A store keeps those from 1, and of level 0 the blocks
+    /// in which segments end.
     pub level: u8,
     /// Index of the tile in its level.
     pub index: u64,

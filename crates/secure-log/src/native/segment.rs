@@ -214,7 +214,8 @@ impl<S: SecureLogStore, E: Environment> NativeSecureLog<S, E> {
             entries_uncovered: head.seqno.saturating_sub(covered),
             tiles_checked: 0,
         };
-        let mut builder = TileBuilder::new(FIRST_STORED);
+        // From level 0 on: of the leaves some blocks are stored as well.
+        let mut builder = TileBuilder::new(0);
         let mut next_first = 1;
         for segment in &segments {
             if segment.first_seqno != next_first {
@@ -296,7 +297,7 @@ impl<S: SecureLogStore, E: Environment> NativeSecureLog<S, E> {
         stream_id: &str,
         size: u64,
         job: impl Fn(&mut TreeReader<'_, S>) -> Result<T>,
-        holds: impl Fn(&T) -> bool,
+        mut holds: impl FnMut(&T) -> bool,
     ) -> Result<Option<T>> {
         for use_tiles in [true, false] {
             let mut reader = TreeReader::new(&mut self.store, stream_id, size, use_tiles);
@@ -373,33 +374,39 @@ impl<S: SecureLogStore, E: Environment> NativeSecureLog<S, E> {
                 format!("the last entry is {}", head.seqno),
             ));
         }
-        let mut reader = TreeReader::new(&mut self.store, stream_id, to_size, true);
-        let (from_root, to_root) = (tree::root(&mut reader, from_size)?, tree::root(&mut reader, to_size)?);
-        let path = tree::consistency_path(&mut reader, from_size, to_size)?;
-        // What the tiles say must be what the segments at these sizes recorded.
-        for (size, root) in [(from_size, from_root), (to_size, to_root)] {
-            if stream_id == LOG_STREAM {
-                continue;
-            }
-            if let Some(object) =
-                self.store.list_objects(ObjectKind::Segment, &segment_key(stream_id, size), None, 1)?.first()
-            {
-                let segment = self.indexed_segment(object)?;
-                if segment.root != root {
-                    return Err(Error::corrupt(
-                        stream_id,
-                        size,
-                        format!(
-                            "the entries do not give the root that segment {} recorded",
-                            segment.segment_id
-                        ),
-                    ));
-                }
+        // What the tree says must be what the segments at these sizes recorded.
+        let mut recorded = Vec::new();
+        for size in [from_size, to_size].into_iter().filter(|_| stream_id != LOG_STREAM) {
+            let key = segment_key(stream_id, size);
+            if let Some(object) = self.store.list_objects(ObjectKind::Segment, &key, None, 1)?.first() {
+                recorded.push(self.indexed_segment(object)?);
             }
         }
-        if !tree::verify_consistency(from_size, to_size, &path, &from_root, &to_root) {
-            return Err(Error::corrupt(stream_id, to_size, "the stored tiles contradict each other"));
-        }
+        let mut contradiction = None;
+        let path = self.with_tree(
+            stream_id,
+            to_size,
+            |reader| {
+                let (from_root, to_root) = (tree::root(reader, from_size)?, tree::root(reader, to_size)?);
+                Ok((from_root, to_root, tree::consistency_path(reader, from_size, to_size)?))
+            },
+            |(from_root, to_root, path)| {
+                let root_at = |size| if size == from_size { from_root } else { to_root };
+                let other = recorded.iter().find(|segment| segment.root != *root_at(segment.size));
+                contradiction = other.map(|segment| (segment.size, segment.segment_id));
+                other.is_none() && tree::verify_consistency(from_size, to_size, path, from_root, to_root)
+            },
+        )?;
+        let Some((.., path)) = path else {
+            return Err(match contradiction {
+                Some((size, id)) => Error::corrupt(
+                    stream_id,
+                    size,
+                    format!("the entries do not give the root that segment {id} recorded"),
+                ),
+                None => Error::corrupt(stream_id, to_size, "the tree contradicts itself"),
+            });
+        };
         Ok(ConsistencyProof { stream_id: stream_id.to_owned(), from_size, to_size, path })
     }
 }

@@ -1,7 +1,8 @@
 //! The tree of a stream, read from stored tiles where there are some and from entries where not.
 //!
-//! Geometry of [`crate::tiles`]. Level 0 (leaf hashes) is never stored: it is one hash away from the
-//! headers. Tiles are derived data: a missing one is recomputed, and a wrong one shows in the root.
+//! Geometry of [`crate::tiles`]. Of level 0 (leaf hashes) only blocks in which a segment ends are stored, since closing
+//! and proving come back to them: the rest is one hash away from the headers. Tiles are derived data: a missing one is
+//! recomputed, and a wrong one shows in the root.
 
 use std::collections::HashMap;
 
@@ -15,6 +16,8 @@ use crate::tree::{Nodes, leaf_hash, subtree_root};
 
 /// Lowest level that is stored.
 pub(super) const FIRST_STORED: u8 = 1;
+/// Leaf hashes that are worth a tile: fewer are read faster from the headers than written.
+const WORTH_A_TILE: usize = 64;
 /// Tiles written at once.
 const WRITE_TILES: usize = 64;
 
@@ -39,8 +42,14 @@ impl<'a, S: SecureLogStore> TreeReader<'a, S> {
     fn read_block(&mut self, block: u64) -> Result<Vec<Hash>> {
         let first = block * WIDTH + 1;
         let last = self.size.min(first + WIDTH - 1);
-        let mut leaves = Vec::with_capacity(WIDTH as usize);
-        let mut next = first;
+        let mut leaves = match self.use_tiles {
+            true => {
+                self.store.read_tile(self.stream_id, 0, block)?.and_then(|b| hashes(&b)).unwrap_or_default()
+            }
+            false => Vec::new(),
+        };
+        leaves.truncate((last + 1 - first) as usize);
+        let mut next = first + leaves.len() as u64;
         while next <= last {
             let limit = ((last - next + 1) as u32).min(MAX_PAGE_ROWS);
             let rows = self.store.read_rows(self.stream_id, next, limit, false)?;
@@ -135,7 +144,8 @@ impl TileBuilder {
             store.write_tiles(stream_id, &self.take_full())?;
         }
         if finish {
-            let partial = self.take_partial();
+            let mut partial = self.take_partial();
+            partial.extend(self.last_leaves(WORTH_A_TILE));
             if !partial.is_empty() {
                 store.write_tiles(stream_id, &partial)?;
             }

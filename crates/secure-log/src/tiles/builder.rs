@@ -15,6 +15,8 @@ pub struct TileBuilder {
     levels: Vec<Level>,
     /// Complete tiles that were not taken yet.
     full: Vec<Tile>,
+    /// Block of leaves in which the tree stood when it was taken up again.
+    resumed: Option<u64>,
 }
 
 #[derive(Default)]
@@ -25,9 +27,10 @@ struct Level {
 }
 
 impl TileBuilder {
-    /// A tree without leaves. It gives the tiles of level `lowest` and above.
+    /// A tree without leaves. It gives the tiles of level `lowest` and above, and the block of leaves that it was taken up
+    /// again in.
     pub fn new(lowest: u8) -> Self {
-        Self { lowest, size: 0, levels: Vec::new(), full: Vec::new() }
+        Self { lowest, size: 0, levels: Vec::new(), full: Vec::new(), resumed: None }
     }
 
     /// A tree of `size` leaves. `tile(level, index, width)` gives the first nodes of its last, incomplete tiles.
@@ -36,7 +39,8 @@ impl TileBuilder {
         size: u64,
         mut tile: impl FnMut(u8, u64, u64) -> Result<Vec<Hash>>,
     ) -> Result<Self> {
-        let mut builder = Self { size, ..Self::new(lowest) };
+        let resumed = (!size.is_multiple_of(WIDTH)).then_some(size / WIDTH);
+        let mut builder = Self { size, resumed, ..Self::new(lowest) };
         for level in 0..LEVELS {
             let count = nodes(size, level);
             if count == 0 {
@@ -69,7 +73,7 @@ impl TileBuilder {
                 return;
             }
             node = subtree_root(&level.nodes);
-            if number >= usize::from(self.lowest) {
+            if number >= usize::from(self.lowest) || (number == 0 && self.resumed == Some(level.index)) {
                 let hashes = level.nodes.concat();
                 self.full.push(Tile { level: number as u8, index: level.index, hashes });
             }
@@ -92,6 +96,12 @@ impl TileBuilder {
     /// Complete tiles since the last call.
     pub fn take_full(&mut self) -> Vec<Tile> {
         std::mem::take(&mut self.full)
+    }
+
+    /// Leaf hashes of the last block, if it is incomplete and has at least `least` of them.
+    pub fn last_leaves(&self, least: usize) -> Option<Tile> {
+        let last = self.levels.first().filter(|level| level.nodes.len() >= least.max(1))?;
+        Some(Tile { level: 0, index: last.index, hashes: last.nodes.concat() })
     }
 
     /// The last, incomplete tiles that changed.

@@ -321,7 +321,7 @@ fn segments_close_prove_and_verify() {
     }
     let report = log.verify_segments("a").unwrap();
     assert_eq!((report.segments_checked, report.entries_checked, report.entries_uncovered), (2, 701, 0));
-    assert_eq!(report.tiles_checked, 1);
+    assert_eq!(report.tiles_checked, 2, "the level above the leaves, and the block that the segments end in");
     assert_eq!(log.verify_chain("a", 1, 701).unwrap().segments_matched, 2);
     assert_eq!(log.verify_headers("a", 500, 701).unwrap().payloads_not_checked, 202);
     let page = log.read_headers("a", 500, 701).unwrap();
@@ -469,6 +469,40 @@ fn lost_or_wrong_tiles_change_no_proof() {
     }
     assert!(matches!(log.verify_segments("a"), Err(Error::Corrupt(c)) if c.reason.contains("tile")));
     log.store_mut().write_tiles("a", &[Tile { level: 1, index: 0, hashes: tile }]).unwrap();
+    log.verify_segments("a").unwrap();
+}
+
+/// Of the leaves, the blocks in which segments end are kept, whole once they are; wrong ones change nothing.
+#[test]
+fn blocks_in_which_segments_end_keep_their_leaves() {
+    let mut log = memory();
+    fill(&mut log, "a", 63);
+    log.close_segment("a").unwrap();
+    assert_eq!(log.store_mut().read_tile("a", 0, 0).unwrap(), None, "few are not worth a tile");
+    fill(&mut log, "a", 37);
+    log.close_segment("a").unwrap();
+    fill(&mut log, "a", 900);
+    let last = log.close_segment("a").unwrap();
+    let lengths: Vec<_> = (0..4)
+        .map(|block| log.store_mut().read_tile("a", 0, block).unwrap().map(|tile| tile.len() / 32))
+        .collect();
+    assert_eq!(lengths, [Some(256), None, None, Some(232)]);
+    assert_eq!(log.verify_segments("a").unwrap().tiles_checked, 3);
+
+    let good = log.build_consistency_proof("a", 100, 1000).unwrap();
+    for (block, hashes) in [(0, vec![9; 256 * 32]), (3, vec![9; 10 * 32])] {
+        let kept = log.store_mut().read_tile("a", 0, block).unwrap().unwrap();
+        log.store_mut().write_tiles("a", &[Tile { level: 0, index: block, hashes }]).unwrap();
+        assert_eq!(log.build_consistency_proof("a", 100, 1000).unwrap(), good);
+        assert_eq!(log.close_segment("a").unwrap(), last);
+        assert!(matches!(log.verify_segments("a"), Err(Error::Corrupt(c)) if c.reason.contains("level 0")));
+        log.store_mut().write_tiles("a", &[Tile { level: 0, index: block, hashes: kept }]).unwrap();
+    }
+    log.store_mut().write_tiles("a", &[Tile { level: 0, index: 3, hashes: vec![9; 232 * 32] }]).unwrap();
+    fill(&mut log, "a", 1);
+    let next = log.close_segment("a").unwrap();
+    let proof = log.build_inclusion_proof("a", 1001).unwrap();
+    proof::verify_inclusion_proof(&proof, &next.root).unwrap();
     log.verify_segments("a").unwrap();
 }
 
