@@ -807,11 +807,13 @@ class Bundle:
                 raise Bad(f"key {key_id} of the registry does not have its id")
             if self.device_keys and keys[key_id][0].hex() not in self.device_keys:
                 raise Bad(f"key {keys[key_id][0].hex()} is none of those that you trust")
-        records = []
+        records, gone = [], set()
         for h, _, stored, *_ in self.entries:
             if h[2].startswith(f"device/{name}/"):
                 if stored is None:
-                    raise Bad(f"record {h[3]} of {h[2]!r} has no payload: it was erased or withheld")
+                    # Erased or withheld: the record after it is taken to follow it.
+                    gone.add((h[2], h[3]))
+                    continue
                 r = fields(stored[h.get(20, 0) :], {1: int, 2: int, 3: bytes, 4: int, 5: bytes, 6: str, 8: bytes}, {7: str})
                 records.append((h, r))
         unsigned = [bytes([r[3][0] - 1]) + r[3][1:-67] if r[2] == 2 else b"" for _, r in records]
@@ -835,7 +837,8 @@ class Bundle:
                 raise Bad(f"record {h[3]} of {h[2]!r} names a key that was not allowed")
             if rec[1] != 2 or rec[2] != device_id or rec[3] != first + h[3] - 1 or rec[8] != "blake3" or rec[9] != "ed25519" or rec[10] != r[6]:
                 raise Bad(f"record {h[3]} of {h[2]!r} is of another device, number or key")
-            if rec[5] != payload_hash or rec[6] != before.get(epoch, anchor):
+            follows = rec[6] == before.get(epoch, anchor) or (h[2], h[3] - 1) in gone
+            if rec[5] != payload_hash or not follows:
                 raise Bad(f"record {h[3]} of {h[2]!r} has another payload, or does not follow the one before it")
             if not verify_signature("ed25519", ED25519_SPKI + public, b"edgesentry-audit record v2\n" + message, rec[12]):
                 raise Bad(f"the signature of record {h[3]} of {h[2]!r} does not verify")

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use secure_log::error::{Error, Result};
 use secure_log::model::{AppendResult, Entry, Event, QueryFilter, QueryPage, StreamHead};
 
-use crate::gate::GateLog;
+use crate::gate::{GateLog, StoredRef};
 
 /// An entry of a bundle, proven.
 pub(super) struct Proven {
@@ -19,6 +19,15 @@ pub(super) struct Proven {
 pub(super) struct Entries(pub BTreeMap<String, BTreeMap<u64, Proven>>);
 
 impl Entries {
+    /// What the device's clock said of its records, by the numbers of their entries. Callers have audited them.
+    pub(super) fn claimed_times(&self, stream_id: &str) -> impl Iterator<Item = (u64, u64)> {
+        let entries = self.0.get(stream_id).into_iter().flatten();
+        entries.filter_map(|(seqno, proven)| {
+            let stored = StoredRef::decode(proven.payload.as_deref()?).ok()?;
+            Some((*seqno, stored.audit_record().ok()?.timestamp_ms))
+        })
+    }
+
     fn get(&self, stream_id: &str, seqno: u64) -> Result<&Proven> {
         let found = self.0.get(stream_id).and_then(|entries| entries.get(&seqno));
         found.ok_or_else(|| Error::not_found("entry", stream_id, Some(seqno), "it is not in the bundle"))

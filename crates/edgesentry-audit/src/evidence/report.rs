@@ -48,6 +48,8 @@ pub struct Device {
     pub epochs: u64,
     /// Records: signature, chain, payload, and that the key was allowed when each was accepted.
     pub records: u64,
+    /// Records that are not in the bundle, erased or withheld: that they were accepted, and when, is shown.
+    pub records_absent: u64,
     /// Whether it was revoked in the end.
     pub revoked: bool,
     /// Its public keys (hex), and whether each was revoked in the end.

@@ -363,10 +363,8 @@ impl<T: Borrow<Trust>> Verifier<T> {
         }
         let mut claimed = BTreeMap::new();
         for epoch in &audited.epochs {
-            for n in 0..epoch.records {
-                let stored = gate.read_record(id, epoch.number, epoch.first + n).map_err(failed)?;
-                let place = (stored.receipt.stream_id, stored.receipt.seqno);
-                claimed.insert(place, stored.record.timestamp_ms);
+            for (seqno, timestamp_ms) in self.entries.claimed_times(&epoch.stream_id) {
+                claimed.insert((epoch.stream_id.clone(), seqno), timestamp_ms);
             }
         }
         for times in &mut self.report.times {
@@ -377,6 +375,7 @@ impl<T: Borrow<Trust>> Verifier<T> {
             registry_entries: audited.registry_entries,
             epochs: audited.epochs.len() as u64,
             records: audited.records,
+            records_absent: audited.records_erased,
             revoked: audited.device.revoked.is_some(),
             keys: audited
                 .device

@@ -29,9 +29,15 @@ pub(super) struct Export {
     lines_not_checked: u64,
 }
 
-/// `name+hash` of a verifier key.
+/// `name+hash` of a verifier key. Its base64 may hold a `+` as well.
 pub(super) fn name_and_hash(key: &str) -> String {
-    key.rsplitn(2, '+').last().unwrap_or(key).to_owned()
+    key.splitn(3, '+').take(2).collect::<Vec<_>>().join("+")
+}
+
+#[cfg(test)]
+#[test]
+fn a_key_with_a_plus_in_its_base64_has_the_same_name() {
+    assert_eq!(name_and_hash("example.com/log+0a1b2c3d+AQ+/x+="), "example.com/log+0a1b2c3d");
 }
 
 /// Who signed a note: those whose key is among `trusted` (`name+hash`) hold, if the note was verified.

@@ -5,7 +5,7 @@ use secure_log::model::{QueryFilter, ZERO_HASH};
 
 use crate::gate::judge::judge_record;
 use crate::gate::log::GateLog;
-use crate::gate::log_gate::{LogGate, in_registry, ledger};
+use crate::gate::log_gate::{LogGate, in_registry, is_gone, ledger};
 use crate::gate::types::{Device, Failure, StoredRecord};
 use crate::gate::{registry, streams};
 use crate::record::Hash32;
@@ -23,6 +23,8 @@ pub struct DeviceReport {
     pub epochs: Vec<EpochReport>,
     /// Records whose signature, chain, judgement and payload were checked.
     pub records: u64,
+    /// Records that are gone, since the payload of their entry was erased: that they were accepted, and when, is checked.
+    pub records_erased: u64,
     /// Bytes of payload that were hashed.
     pub payload_bytes: u64,
 }
@@ -36,9 +38,10 @@ pub struct EpochReport {
     pub stream_id: String,
     /// Number of its first record.
     pub first: u64,
-    /// Records in it.
+    /// Records in it, with those that are gone.
     pub records: u64,
-    /// Hash of its last record; its anchor if it has none.
+    /// What its next record follows: the hash of its last record, of the last entry if that record is gone, its anchor
+    /// if it has none.
     pub last_record_hash: Hash32,
 }
 
@@ -81,7 +84,8 @@ impl<L: GateLog> LogGate<L> {
     /// Verifies everything that is stored of a device: the registry entry by entry; of each record its place, chain
     /// and payload, that the registry entry which judged it exists and is the one it names, and that by that entry
     /// the signing key, the record's version and time, and the epoch were allowed, and the signature is the key's.
-    /// The first thing that does not hold is a `Corrupt` error naming the entry.
+    /// The first thing that does not hold is a `Corrupt` error naming the entry. Of a record that was erased its entry's
+    /// place is verified; the record after it is taken to follow it.
     ///
     /// That the streams are whole and unchanged since they were signed is the log's to verify
     /// (`verify-checkpoint-chain`, `verify-segments`).
@@ -99,6 +103,7 @@ impl<L: GateLog> LogGate<L> {
             keys,
             epochs: Vec::new(),
             records: 0,
+            records_erased: 0,
             payload_bytes: 0,
             device,
         };
@@ -167,11 +172,24 @@ impl<L: GateLog> LogGate<L> {
         let head = self.log.head(&stream_id).map_err(ledger)?;
         let mut entry_hash = ZERO_HASH;
         let mut last_record_hash = epoch.anchor;
-        let mut judged_by = 0;
+        let (mut judged_by, mut erased) = (0, 0);
+        // Whether the record before is gone, and its hash with it.
+        let mut gone = false;
         let records = head.as_ref().map_or(0, |head| head.seqno);
         for seqno in 1..=records {
             let corrupt = |reason: String| ledger(Error::corrupt(stream_id.as_str(), seqno, reason));
-            let stored = self.read_stored(&device_id, number, epoch.first, seqno)?;
+            let stored = match self.read_stored(&device_id, number, epoch.first, seqno) {
+                Err(failure) if is_gone(&failure) => {
+                    let entry = self.log.read(&stream_id, seqno).map_err(ledger)?;
+                    if entry.header.prev_hash != entry_hash {
+                        return Err(corrupt("it does not follow the entry before it".into()));
+                    }
+                    (entry_hash, last_record_hash) = (entry.entry_hash, entry.entry_hash);
+                    (gone, erased) = (true, erased + 1);
+                    continue;
+                }
+                stored => stored?,
+            };
             if stored.prev_hash != entry_hash {
                 return Err(corrupt("it does not follow the entry before it".into()));
             }
@@ -195,7 +213,10 @@ impl<L: GateLog> LogGate<L> {
             }
             let mut device = device.clone();
             device.next_sequence = stored.record.sequence;
-            device.next_prev_record_hash = last_record_hash;
+            device.next_prev_record_hash = match std::mem::take(&mut gone) {
+                true => stored.record.prev_record_hash,
+                false => last_record_hash,
+            };
             let key = judge_record(&stored.record, None, Some(&device))
                 .map_err(|error| corrupt(format!("by entry {judge} of the registry: {error}")))?;
             if key.key_id != stored.key_id {
@@ -213,7 +234,8 @@ impl<L: GateLog> LogGate<L> {
                 "it is not the entry that the head names",
             )));
         }
-        report.records += records;
+        report.records += records - erased;
+        report.records_erased += erased;
         report.epochs.push(EpochReport { number, stream_id, first: epoch.first, records, last_record_hash });
         Ok(())
     }

@@ -340,7 +340,16 @@ impl<L: GateLog> LogGate<L> {
     fn load_chain(&mut self, cached: &mut Cached, head: Option<StreamHead>) -> Result<(), Failure> {
         let Some(head) = head else { return Ok(()) };
         let (epoch, first) = (cached.epoch(), cached.first());
-        let stored = self.read_stored(&cached.device.device_id, epoch, first, head.seqno)?;
+        let stored = match self.read_stored(&cached.device.device_id, epoch, first, head.seqno) {
+            Err(failure) if is_gone(&failure) => {
+                // What the record's hash was is gone with it: the next one follows the entry.
+                cached.device.next_sequence = first.saturating_add(head.seqno);
+                cached.device.next_prev_record_hash = head.entry_hash;
+                (cached.chain_seqno, cached.chain_hash) = (head.seqno, head.entry_hash);
+                return Ok(());
+            }
+            stored => stored?,
+        };
         if stored.entry_hash != head.entry_hash {
             let reason = "it is not the entry that the head names";
             return Err(ledger(Error::corrupt(head.stream_id, head.seqno, reason)));
@@ -793,4 +802,10 @@ pub(super) fn in_registry(error: Error) -> Failure {
 
 pub(super) fn operation_log(error: Error) -> Failure {
     Failure { part: Part::OperationLog, error }
+}
+
+/// Whether a stored record cannot be read because its payload, and so the record, was erased (or, in a bundle, is left
+/// out). A payload that is missing otherwise is `Corrupt`.
+pub(super) fn is_gone(failure: &Failure) -> bool {
+    matches!(&failure.error, Error::NotFound(missing) if missing.what == "payload")
 }

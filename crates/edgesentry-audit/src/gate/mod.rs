@@ -24,6 +24,7 @@ pub use judge::{check_form, judge, judge_record};
 pub use log::GateLog;
 pub use log_gate::{CACHED_DEVICES, Clock, LogGate, MAX_SUBMISSION_BYTES, MAX_SUBMISSIONS};
 pub use stored::MAX_RECORD_PAYLOAD;
+pub(crate) use stored::StoredRef;
 pub use types::{
     Device, DeviceKey, Epoch, Failure, Outcome, Part, Receipt, Registered, Registration, Settings,
     StoredRecord, Submission, Verdict,

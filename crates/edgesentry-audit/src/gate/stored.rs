@@ -44,7 +44,7 @@ mod key {
 
 /// What is stored of a record, borrowed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct StoredRef<'a> {
+pub(crate) struct StoredRef<'a> {
     pub record_version: u8,
     pub record: &'a [u8],
     pub registry_seqno: u64,

@@ -179,3 +179,37 @@ fn what_is_no_record_is_found() {
         assert!(matches!(failure.error, Error::Corrupt(_)), "the gate does not go on from it: {failure}");
     }
 }
+
+/// Erasing the payload of a record's entry erases the record: what is left is verified, and the device can go on.
+#[test]
+fn erased_records_are_counted_and_the_device_goes_on_in_an_epoch() {
+    let store = Shared::new();
+    let (mut gate, mut lift) = scene(&store);
+    let erase = |seqno| store.log().erase_payloads("device/lift/1", seqno, seqno, "by law").unwrap();
+    erase(2);
+    gate.forget();
+    let report = gate.audit_device("lift").unwrap();
+    assert_eq!((report.records, report.records_erased), (2, 1));
+    assert_eq!(report.epochs[0].last_record_hash, lift.prev);
+    assert!(matches!(error(gate.read_record("lift", 1, 2)), Error::NotFound(m) if m.what == "payload"));
+    accept(&mut gate, &lift.sign(b"four"));
+
+    // The newest one: what the device says comes next cannot be compared any more.
+    erase(4);
+    gate.forget();
+    let report = gate.audit_device("lift").unwrap();
+    assert_eq!((report.records, report.records_erased, report.device.next_sequence), (2, 2, 5));
+    let five = lift.peek(b"five");
+    assert_eq!(reason(&gate.submit(&five).unwrap()), "invalid previous hash");
+    let opened = gate.open_epoch("lift", 5, &lift.prev).unwrap();
+    assert_eq!(opened.epochs.len(), 2);
+    accept(&mut gate, &five);
+    let report = gate.audit_device("lift").unwrap();
+    assert_eq!((report.records, report.records_erased, report.epochs.len()), (3, 2, 2));
+
+    // A payload that is missing without a record of its erasure is corruption.
+    let mut hole = store.clone();
+    secure_log::store::SecureLogStore::erase_payloads(&mut hole, "device/lift/1", 3, 3).unwrap();
+    gate.forget();
+    assert!(matches!(error(gate.audit_device("lift")), Error::Corrupt(c) if c.seqno == 3));
+}

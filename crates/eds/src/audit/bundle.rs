@@ -355,9 +355,13 @@ fn lines(report: &Report) -> Vec<String> {
     }
     if let Some(device) = &report.device {
         lines.push(format!(
-            "device       {}: {} records signed and chained, {} registry entries, {} epochs{}",
+            "device       {}: {} records signed and chained{}, {} registry entries, {} epochs{}",
             printable(&device.device_id),
             device.records,
+            match device.records_absent {
+                0 => String::new(),
+                n => format!(" ({n} more are erased or withheld)"),
+            },
             device.registry_entries,
             device.epochs,
             if device.revoked { "; taken out of service" } else { "" }

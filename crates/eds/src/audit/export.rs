@@ -84,7 +84,9 @@ impl Export {
         let bar = progress("exporting", Some(to - from + 1), false);
         let (mut records, mut payloads) = (Vec::new(), Vec::new());
         for sequence in from..=to {
-            let stored = log.read_record(id, number, sequence)?;
+            let stored = log.read_record(id, number, sequence).with_context(|| {
+                format!("cannot export record {sequence} of {id:?}; --from and --to choose others")
+            })?;
             records.push(stored.record);
             if self.payloads_file.is_some() {
                 payloads.push(hex::encode(stored.payload));
@@ -219,28 +221,33 @@ impl VerifyStore {
                 None => all_ids(log)?,
             };
             let bar = progress("verifying", Some(ids.len() as u64), false);
-            let (mut devices, mut records, mut bytes) = (Vec::new(), 0, 0);
+            let (mut devices, mut records, mut erased, mut bytes) = (Vec::new(), 0, 0, 0);
             for id in &ids {
                 let mut gate = LogGate::new(ReadLog(log), Settings::default())?;
                 let report = gate
                     .audit_device(id)
                     .with_context(|| format!("what is stored of {id:?} does not hold"))?;
                 records += report.records;
+                erased += report.records_erased;
                 bytes += report.payload_bytes;
                 devices.push(json!({
                     "device_id": id,
                     "registry_entries": report.registry_entries,
                     "epochs": report.epochs.len(),
                     "records": report.records,
+                    "records_erased": report.records_erased,
                     "payload_bytes": report.payload_bytes,
                 }));
                 bar.inc(1);
             }
             bar.finish_and_clear();
-            let answer =
-                json!({"holds": true, "devices": devices, "records": records, "payload_bytes": bytes});
+            let answer = json!({"holds": true, "devices": devices, "records": records, "records_erased": erased, "payload_bytes": bytes});
             out.either(&answer, || {
-                format!("{} devices, {records} records, {bytes} bytes of payload hold", ids.len())
+                let gone = match erased {
+                    0 => String::new(),
+                    n => format!("; {n} records were erased: that they were accepted holds"),
+                };
+                format!("{} devices, {records} records, {bytes} bytes of payload hold{gone}", ids.len())
             })
         })
     }

@@ -126,6 +126,72 @@ fn with_count(lines: &mut [Value]) {
     *lines.last_mut().unwrap() = json!({"end": {"entries": count}});
 }
 
+/// A record of the device is erased: what is left is still evidence, and says so.
+fn erased(e: &Evidence) {
+    let store = ["--store", "audit.db", "--keys", "keys"];
+    let erase =
+        ["log", "erase", "--stream", "device/lift-01/1", "--from", "2", "--to", "2", "--reason", "by law"];
+    e.place.ok(&[&erase[..], &["--yes"], &store].concat());
+    e.place.ok(&[&["log", "sign", "--identity", "audit"][..], &store].concat());
+    let said = e.place.ok(&["audit", "verify-store", "--store", "audit.db"]);
+    assert!(said.contains("1 records were erased"), "{said}");
+    let said = e.place.fails(&[
+        "audit",
+        "export",
+        "--device-id",
+        "lift-01",
+        "--out",
+        "r.json",
+        "--store",
+        "audit.db",
+    ]);
+    assert!(said.contains("cannot export record 2") && said.contains("erased"), "{said}");
+    let bundle = ["audit", "bundle", "--device-id", "lift-01", "--trust", &e.key, "--out", "erased.jsonl"];
+    e.place.ok(&[&bundle[..], &store].concat());
+    let said = e.place.ok(&["audit", "verify-bundle", "erased.jsonl", "--trust", &e.key]);
+    assert!(said.contains("(1 more are erased or withheld)"), "{said}");
+    assert!(said.contains("not checked  1 payloads that are not in the bundle"), "{said}");
+    let (code, said) = e.by_tools("erased.jsonl", &e.key, &[]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("1 payload erased or withheld"), "{said}");
+}
+
+/// The examiner of pages sees what the verifier sees.
+fn examined(e: &Evidence) {
+    use edgesentry_audit::examine::{DocumentKind, Examiner, Standing};
+    let examine = |bundle: &str, keys: Vec<String>| {
+        let mut examiner = Examiner::new(Trust { keys, ..Trust::default() });
+        for piece in bundle.as_bytes().chunks(1000) {
+            examiner.feed(piece);
+        }
+        let summary = examiner.finish().unwrap();
+        (examiner, summary)
+    };
+    for bundle in [&e.device, &e.range] {
+        let (examiner, summary) = examine(bundle, vec![e.key.clone()]);
+        assert_eq!((summary.kind, summary.standing), (DocumentKind::EvidenceBundle, Standing::Holds));
+        let items = examiner.items(0, 1000);
+        assert!(!items.is_empty());
+        for item in &items {
+            assert_eq!(item.standing, Standing::Holds);
+            let path = examiner.path(item.index).unwrap();
+            assert_eq!(Some(path.segment_id), item.segment_id);
+        }
+        assert!(bundle != &e.device || items.iter().any(|item| item.claimed_ms.is_some()));
+        let (_, summary) = examine(bundle, Vec::new());
+        assert_eq!(summary.standing, Standing::NotChecked);
+        assert!(summary.not_checked.iter().any(|what| what.contains("no key of the log was given")));
+    }
+    let missing = changed(&e.range, |lines| drop(lines.remove(5)));
+    let (examiner, summary) = examine(&missing, vec![e.key.clone()]);
+    assert_eq!(summary.standing, Standing::Broken);
+    assert!(summary.findings[0].text.contains("is missing"), "{:?}", summary.findings);
+    let standings: Vec<_> = examiner.items(0, 10).iter().map(|item| item.standing).collect();
+    let broken = standings.iter().position(|s| *s == Standing::Broken).unwrap();
+    assert!(standings[..broken].iter().all(|s| *s == Standing::Holds));
+    assert!(standings[broken + 1..].iter().all(|s| *s == Standing::NotChecked), "{standings:?}");
+}
+
 #[test]
 fn good_evidence_holds_and_says_what_was_not_checked() {
     let e = Evidence::make();
@@ -188,6 +254,8 @@ fn good_evidence_holds_and_says_what_was_not_checked() {
 
     forged(&e);
     cosigned(&e);
+    examined(&e);
+    erased(&e);
 }
 
 fn forged(e: &Evidence) {

@@ -1,0 +1,65 @@
+// Makes dist/: the components as JavaScript (jco), and the types with the words of the WIT.
+import { copyFile, mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { execFileSync } from 'node:child_process';
+import { gzipSync } from 'node:zlib';
+
+import { generateHostTypes, transpile } from '@bytecodealliance/jco-transpile';
+import { _setPreopens } from '@bytecodealliance/preview2-shim/filesystem';
+
+const here = dirname(dirname(fileURLToPath(import.meta.url)));
+const repository = join(here, '..', '..');
+const dist = join(here, 'dist');
+// Which form of a component goes into the package: `single` (a whole log in one component) or `composed`.
+const form = process.argv[2] ?? 'single';
+const source = {
+  single: (name) => join(repository, 'dist', 'components', `single-${name}.wasm`),
+  composed: (name) => join(repository, 'dist', `secure-log-${name}.wasm`),
+}[form];
+if (!source) throw new Error(`build.js: ${form} is neither single nor composed`);
+
+async function write(files, folder) {
+  for (const [name, content] of Object.entries(files)) {
+    const path = join(folder, name);
+    await mkdir(dirname(path), { recursive: true });
+    await writeFile(path, content);
+  }
+}
+
+const out = process.argv[3] ?? dist;
+await rm(out, { recursive: true, force: true });
+for (const name of ['file', 'sqlite']) {
+  const path = source(name);
+  if (!(await stat(path).catch(() => undefined))) {
+    throw new Error(`build.js: ${path} is not there: run scripts/build-components.sh at the top of the repository`);
+  }
+  const { files } = await transpile(path, {
+    name,
+    outDir: '',
+    instantiation: 'async',
+    noTypescript: true,
+    noNodejsCompat: true,
+    validLiftingOptimization: true,
+    minify: true,
+    quiet: true,
+  });
+  await write(files, join(out, name));
+  const size = Object.values(files).reduce((sum, file) => sum + gzipSync(file).length, 0);
+  console.log(`${name}: ${(size / 1e6).toFixed(2)} MB gzipped`);
+}
+
+// The generator reads the WIT through the shim, which sees nothing unless it is told to.
+_setPreopens({ '/': '/' });
+const types = await generateHostTypes(join(repository, 'wit'), {
+  name: 'log',
+  worldName: 'composed-sqlite',
+  outDir: '',
+  variantsInlineCases: true,
+});
+delete types['log.d.ts'];
+await write(types, out);
+if (out === dist) {
+  execFileSync(process.execPath, [join(here, 'node_modules/typescript/bin/tsc'), '-p', here], { stdio: 'inherit' });
+  for (const licence of ['LICENSE-MIT', 'LICENSE-APACHE']) await copyFile(join(repository, licence), join(here, licence));
+}
