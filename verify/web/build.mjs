@@ -25,6 +25,7 @@ const { files, imports } = await transpile(bytes, {
   minify: false,
   tracing: false,
   noTypescript: true,
+  nodejsCompat: false,
 });
 const wanted = imports.map((name) => name.replace(/@.*/, ""));
 const unknown = wanted.filter((name) => !ANSWERED.includes(name));
@@ -59,6 +60,7 @@ async function bundle(entry) {
     target: "es2022",
     charset: "utf8",
     legalComments: "inline",
+    define: { "import.meta.url": "undefined" },
     plugins: [inside],
     logLevel: "warning",
   });

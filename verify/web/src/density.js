@@ -4,18 +4,16 @@ const STREAMS = 1000;
 /** How the items of each stream lie in time, from the earliest to the latest of the whole file. */
 export class Density {
   constructor(streams) {
-    this.streams = streams.slice(0, STREAMS).map((stream) => ({
-      from: stream.firstItem,
-      until: stream.firstItem + stream.items,
+    this.streams = streams.slice(0, STREAMS).map(() => ({
       covered: new Uint32Array(BUCKETS),
       open: new Uint32Array(BUCKETS),
       broken: new Uint32Array(BUCKETS),
       ends: new Map(),
     }));
+    this.names = new Map(this.streams.map((lane, at) => [streams[at].streamId, lane]));
     const filled = streams.filter((stream) => stream.items > 0n);
     this.first = filled.reduce((least, stream) => (stream.firstMs < least ? stream.firstMs : least), filled[0]?.firstMs ?? 0n);
     this.last = filled.reduce((most, stream) => (stream.lastMs > most ? stream.lastMs : most), this.first);
-    this.at = 0;
   }
 
   bucket(ms) {
@@ -24,15 +22,13 @@ export class Density {
     return Number(((ms - this.first) * BigInt(BUCKETS)) / (this.last - this.first));
   }
 
-  /** Takes items in the order of the file. */
   add(item) {
-    while (this.at < this.streams.length && item.index >= this.streams[this.at].until) this.at += 1;
-    const stream = this.streams[this.at];
-    if (!stream || item.index < stream.from) return;
+    const lane = this.names.get(item.streamId);
+    if (!lane) return;
     const bucket = this.bucket(item.timeMs);
-    (item.segmentId === undefined ? stream.open : stream.covered)[bucket] += 1;
-    if (item.standing === "broken") stream.broken[bucket] += 1;
-    if (item.segmentId !== undefined) stream.ends.set(item.segmentId, bucket);
+    (item.segmentId === undefined ? lane.open : lane.covered)[bucket] += 1;
+    if (item.standing === "broken") lane.broken[bucket] += 1;
+    if (item.segmentId !== undefined) lane.ends.set(item.segmentId, bucket);
   }
 
   result() {

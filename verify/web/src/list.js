@@ -14,6 +14,7 @@ export class ItemList {
     this.rows = new Map();
     this.selected = 0;
     this.broken = brokenItems(summary);
+    this.firsts = new Map(summary.streams.map(({ streamId, firstItem }) => [streamId, firstItem]));
     this.build();
     this.ready = new ResizeObserver(() => this.measure());
     this.ready.observe(this.view);
@@ -48,7 +49,8 @@ export class ItemList {
       event.preventDefault();
       const target = streams[Number(stream.value)];
       if (!/^\d{1,20}$/.test(seqno.value.trim())) return (told.textContent = "A number, please.");
-      const found = await this.find(target, BigInt(seqno.value.trim()));
+      const { streamId, firstItem, items } = target;
+      const found = await this.engine.call("find", { stream: { streamId, firstItem, items }, seqno: BigInt(seqno.value.trim()) });
       told.textContent = found === undefined ? `There is no ${seqno.value.trim()}.` : "";
       if (found !== undefined) {
         this.select(found);
@@ -62,26 +64,6 @@ export class ItemList {
     } }, "Next that does not hold");
     next.hidden = this.broken.length === 0;
     return el("div", { class: "tools" }, form, next, told);
-  }
-
-  /** Index of an item by its number: numbers rise within a stream, gaps or not. */
-  async find(stream, seqno) {
-    let low = Number(stream.firstItem);
-    let high = low + Number(stream.items) - 1;
-    while (low <= high) {
-      const middle = (low + high) >> 1;
-      const item = await this.item(middle);
-      if (!item) return undefined;
-      if (item.seqno === seqno) return middle;
-      if (item.seqno < seqno) low = middle + 1;
-      else high = middle - 1;
-    }
-    return undefined;
-  }
-
-  async item(index) {
-    await this.load(Math.floor(index / PAGE));
-    return this.get(index);
   }
 
   get(index) {
@@ -155,7 +137,7 @@ export class ItemList {
   }
 
   content(item, before) {
-    const link = linkOf(item, before, item.index === 0n);
+    const link = linkOf(item, before, this.firsts.get(item.streamId) === item.index);
     return [
       el("div", { class: `link ${link.standing}` }, mark(link.standing), el("span", {}, link.text)),
       el("div", { class: "line" }, standing(item.standing), el("strong", {}, strange(item.streamId, { limit: 60 }), ` ${number(item.seqno)}`)),
@@ -195,17 +177,16 @@ function brokenItems(summary) {
 
 /** How an item hangs on the one above it in the file: by the hash that it names, and by its number. */
 export function linkOf(item, before, first) {
-  if (!first && !before) return { standing: "not-checked", text: "…" };
-  const zeros = item.prevHash.every((byte) => byte === 0);
-  if (first || before.streamId !== item.streamId) {
-    return zeros && item.seqno === 1n
+  if (first) {
+    return item.seqno === 1n && item.prevHash.every((byte) => byte === 0)
       ? { standing: "holds", text: "begins its stream" }
       : { standing: "not-checked", text: `begins here at ${number(item.seqno)}; what came before is not in the file` };
   }
+  if (!before) return { standing: "not-checked", text: "…" };
+  if (before.streamId !== item.streamId) return { standing: item.standing, text: "goes on from further up: the one above is of another" };
   const joined = item.prevHash.length === before.hash.length && item.prevHash.every((byte, i) => byte === before.hash[i]);
-  if (joined && item.seqno === before.seqno + 1n) return { standing: "holds", text: "names the hash of the one above" };
+  const next = item.seqno === before.seqno + 1n;
+  if (joined && next) return { standing: "holds", text: "names the hash of the one above" };
   if (joined) return { standing: "broken", text: `names the hash of the one above, but is number ${number(item.seqno)}` };
-  return item.seqno === before.seqno + 1n
-    ? { standing: "broken", text: "link broken: names another hash than that of the one above" }
-    : { standing: "broken", text: `link broken: follows number ${number(before.seqno)}` };
+  return { standing: "broken", text: next ? "link broken: names another hash than that of the one above" : `link broken: follows number ${number(before.seqno)}` };
 }

@@ -80,12 +80,36 @@ async function survey(mine, items, summary) {
   }
 }
 
+/** Index of the item with a number in a stream: by halves where the stream lies in one piece, else by looking at all. */
+async function find({ stream: { streamId, firstItem, items: number }, seqno }) {
+  const item = (index) => guarded(() => examiner.items(index, 1))[0];
+  let low = firstItem;
+  let high = firstItem + number - 1n;
+  while (low <= high) {
+    const middle = (low + high) >> 1n;
+    const seen = item(middle);
+    if (seen?.streamId !== streamId) break;
+    if (seen.seqno === seqno) return Number(middle);
+    if (seen.seqno < seqno) low = middle + 1n;
+    else high = middle - 1n;
+  }
+  for (let at = firstItem; ; ) {
+    const page = guarded(() => examiner.items(at, PAGE));
+    if (page.length === 0) return undefined;
+    const found = page.find((seen) => seen.streamId === streamId && seen.seqno === seqno);
+    if (found) return Number(found.index);
+    at += BigInt(page.length);
+    await new Promise((next) => setTimeout(next));
+  }
+}
+
 const METHODS = {
   load: async (parts) => {
     for (const [name, bytes] of Object.entries(parts)) modules.set(name, WebAssembly.compile(bytes));
     await Promise.all(modules.values());
   },
   examine,
+  find,
   items: ({ first, limit }) => guarded(() => examiner.items(BigInt(first), limit)),
   payload: ({ item }) => guarded(() => examiner.payload(BigInt(item))),
   path: ({ item }) => guarded(() => examiner.path(BigInt(item))),
