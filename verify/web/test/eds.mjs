@@ -8,7 +8,7 @@ import { fileURLToPath } from "node:url";
 import { blake3 } from "@noble/hashes/blake3.js";
 
 const here = dirname(fileURLToPath(import.meta.url));
-const EDS = process.env.EDS ?? join(here, "../../target/release/eds");
+export const EDS = process.env.EDS ?? join(here, "../../target/release/eds");
 
 export function eds(cwd, ...args) {
   if (!existsSync(EDS)) throw new Error(`${EDS} is not there: build eds, or set EDS to its program`);
