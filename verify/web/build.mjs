@@ -1,7 +1,7 @@
 // Makes dist/secure-log-verify.html: one file with the page, the worker and the examiner component inside.
 import { createHash } from "node:crypto";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
-import { dirname, join, relative } from "node:path";
+import { basename, dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
 import { transpile } from "@bytecodealliance/jco";
@@ -15,6 +15,14 @@ const out = process.env.OUT ?? join(root, "dist/secure-log-verify.html");
 const LIMIT = 1.5 * 1024 * 1024;
 
 const sha256 = (data, encoding) => createHash("sha256").update(data).digest(encoding);
+
+/** Puts the page into the list of sums beside it, which the build of the components makes anew. */
+async function sum(path, digest) {
+  const list = join(dirname(path), "SHA256SUMS");
+  const before = await readFile(list, "utf8").catch(() => "");
+  const others = before.split("\n").filter((line) => line && !line.endsWith(`  ${basename(path)}`));
+  await writeFile(list, [...others, `${digest}  ${basename(path)}`].join("\n") + "\n");
+}
 
 const bytes = await readFile(component).catch(() => {
   throw new Error(`${component} is not there: build the components first (scripts/build-components.sh)`);
@@ -92,5 +100,6 @@ const packed = gzipSync(page, { level: 9 }).length;
 if (packed > LIMIT) throw new Error(`the page has ${packed} bytes after gzip, more than ${LIMIT}: find out what grew`);
 await mkdir(dirname(out), { recursive: true });
 await writeFile(out, page);
+await sum(out, sha256(page, "hex"));
 console.log(`${relative(process.cwd(), out)}: ${Buffer.byteLength(page)} bytes, ${packed} after gzip; SHA-256 ${sha256(page, "hex")}`);
 console.log(`examiner: ${bytes.length} bytes, imports ${wanted.length} interfaces: ${wanted.join(" ")}`);

@@ -16,7 +16,7 @@ export class ItemList {
     this.broken = brokenItems(summary);
     this.firsts = new Map(summary.streams.map(({ streamId, firstItem }) => [streamId, firstItem]));
     this.build();
-    this.ready = new ResizeObserver(() => this.measure());
+    this.ready = new ResizeObserver(() => requestAnimationFrame(() => this.measure()));
     this.ready.observe(this.view);
   }
 

@@ -29,8 +29,11 @@ const inputs = new Inputs({
 byId("examine").addEventListener("click", examine);
 byId("cancel").addEventListener("click", cancel);
 addEventListener("beforeprint", () => report?.growForPaper());
-addEventListener("error", (event) => fail(event.error ?? event.message));
-addEventListener("unhandledrejection", (event) => fail(event.reason));
+addEventListener("error", (event) => {
+  // Browsers say this where they put off a measurement to the next frame.
+  if (!event.message.startsWith("ResizeObserver loop")) fail(event.error ?? event.message, "This page failed");
+});
+addEventListener("unhandledrejection", (event) => fail(event.reason, "This page failed"));
 
 async function examine() {
   if (!file) return;
@@ -109,13 +112,13 @@ function reveal(node, text) {
   heading.focus();
 }
 
-function fail(error) {
+function fail(error, title = "The examiner failed") {
   if (error instanceof Cancelled) return;
   stop();
   busy(false);
   const text = error?.message ?? String(error);
   report = undefined;
-  const node = error instanceof Refused ? refusal(file, text) : failure(file, text);
+  const node = error instanceof Refused ? refusal(file, text) : failure(title, file, text);
   reveal(node, node.querySelector("h2").textContent);
 }
 

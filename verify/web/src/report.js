@@ -11,6 +11,8 @@ const KINDS = {
   records: "Signed records of devices",
 };
 
+const ABOUT = { "log-export": "Log", "proof-file": "Log", records: "Device" };
+
 /** Everything that an examination found, as one node. */
 export function showReport({ file, found, trusted, ms, engine, detail }) {
   const { summary } = found;
@@ -57,7 +59,7 @@ function fileSection(file, found, trusted, ms) {
       ["Size", `${count(found.bytes, "byte")}`],
       ["SHA-256", el("code", { class: "hash" }, found.digest)],
       ["Kind", KINDS[summary.kind] ?? summary.kind],
-      [summary.kind === "records" ? "Device" : "Log", summary.origin ? strange(summary.origin) : none("not said, or more than one")],
+      [ABOUT[summary.kind] ?? "About", summary.origin ? strange(summary.origin) : none("not said, or more than one")],
       ["Examined", el("span", {}, when(Date.now()), ` by the clock of this computer, in ${(ms / 1000).toFixed(1)} s`)],
       ["Trusted keys of the log", ...(keys.length ? keys : [none("none")])],
       devices.length > 0 && ["Trusted keys of devices", ...devices],

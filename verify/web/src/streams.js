@@ -83,7 +83,7 @@ function draw(node, stream, density, at, devices) {
     if (lane.broken[i]) picture.append(svg("path", { d: `M${i - 0.2} ${HEIGHT - 7}l1.4 6.5m0-6.5l-1.4 6.5`, class: "wrong" }));
   }
   for (const bucket of lane.ends) picture.append(svg("line", { x1: bucket + 1, x2: bucket + 1, y1: 0, y2: HEIGHT - 8, class: "end" }));
-  node.replaceChildren(picture, el("p", { class: "ends hint", "aria-hidden": "true" }, el("span", {}, short(first)), el("span", {}, short(last))));
+  node.replaceChildren(picture, el("p", { class: "ends hint", "aria-hidden": "true" }, [first, last].map((ms) => el("span", {}, last - first < 10_000n ? time(ms).utc : short(ms)))));
 }
 
 function short(ms) {

@@ -5,9 +5,9 @@ const CERTIFICATE = /-----BEGIN CERTIFICATE-----([^-]*)-----END CERTIFICATE-----
 
 const lines = (text) => text.split(/\r?\n/).map((line) => line.trim()).filter((line) => line && !line.startsWith("#"));
 
-/** Verifier keys from text, one a line. The engine judges them; here only what cannot be one is named. */
+/** Verifier keys from text, one a line, or what `eds keys show` prints. The engine judges them; here only what cannot be one is named. */
 export function verifierKeys(text) {
-  const keys = lines(text);
+  const keys = lines(text.replace(/-----BEGIN PUBLIC KEY-----[^-]*-----END PUBLIC KEY-----/g, ""));
   const wrong = keys.findIndex((key) => !KEY.test(key));
   if (wrong >= 0) {
     throw new Error(`Key ${wrong + 1}, “${plain(keys[wrong], 60)}”, is no verifier key. One looks like name+8 hexadecimal digits+base64; “eds keys show NAME --origin LOG” prints it.`);

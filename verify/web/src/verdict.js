@@ -26,9 +26,9 @@ export function refusal(file, text) {
   return sad("not-checked", "Not examined", file, text, "");
 }
 
-/** The engine itself failed: nothing is known of the file. */
-export function failure(file, text) {
-  return sad("broken", "The examiner failed", file, text, "This says nothing about the file. Keep it, and send the text above to the maker of this page.");
+/** The engine or the page itself failed: nothing is known of the file. */
+export function failure(title, file, text) {
+  return sad("broken", title, file, text, "This says nothing about the file. Keep it, and send the text above to the maker of this page.");
 }
 
 function sad(standing, title, file, text, advice) {

@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { OUTPUT, browse, examine, open, outside, verdict } from "./browser.mjs";
+import { OUTPUT, browse, examine, open, outside, verdict, write } from "./browser.mjs";
 import { workshop } from "./eds.mjs";
 import { deviceKey, makeRecord } from "./records.mjs";
 import { SAMPLE, SAMPLE_KEY } from "./sample.mjs";
@@ -29,6 +29,11 @@ after(async () => {
 test("the verdict without keys, with them, and with those of somebody else", { timeout: 60_000 }, async () => {
   const bare = await examine(browser, sample);
   assert.equal(bare.seen.title, "Not proven: no keys given");
+  assert.equal(await bare.page.$eval("#stale", (node) => node.hidden), true);
+  await write(bare.page, "keys", SAMPLE_KEY);
+  assert.equal(await bare.page.$eval("#stale", (node) => node.checkVisibility()), true);
+  await bare.page.click("#examine");
+  assert.equal((await verdict(bare.page)).title, "Holds");
   await bare.close();
   const good = await examine(browser, sample, { keys: [SAMPLE_KEY] });
   assert.equal(good.seen.title, "Holds");
