@@ -92,7 +92,8 @@ const csp = [
   "trusted-types worker",
 ].join("; ");
 const { version } = JSON.parse(await readFile(join(here, "package.json"), "utf8"));
-const values = { CSP: csp, STYLE: style, SCRIPT: script, COMPONENT: sha256(bytes, "hex"), VERSION: version };
+const notice = await readFile(join(here, "node_modules/@noble/hashes/LICENSE"), "utf8");
+const values = { NOTICE: notice, CSP: csp, STYLE: style, SCRIPT: script, COMPONENT: sha256(bytes, "hex"), VERSION: version };
 const template = await readFile(join(here, "src/index.html"), "utf8");
 const page = template.replace(/%([A-Z]+)%/g, (whole, name) => values[name] ?? whole);
 

@@ -3,7 +3,7 @@ import { el, hash, mark, standing, strange, when } from "./dom.js";
 
 const PAGE = 200;
 const PAGES = 60;
-const TALLEST = 8_000_000;
+const TALLEST = 15_000_000;
 
 /** All items as a listbox that holds only the rows in sight. Each row shows how it hangs on the one above. */
 export class ItemList {

@@ -37,7 +37,7 @@ export function showReport({ file, found, trusted, ms, engine, detail }) {
     node,
     verdict: `${verdict.title}.`,
     showDensity: (density) => streams.showDensity(density),
-    growForPaper: () => node.querySelectorAll(".grows").forEach((grows) => grows.growForPaper()),
+    growForPaper: () => [...node.querySelectorAll(".grows")].filter((grows) => !grows.closest("details:not([open])")).forEach((grows) => grows.growForPaper()),
   };
 }
 

@@ -1,5 +1,7 @@
 import { el, mark, strange } from "./dom.js";
 
+const FIT = "“Holds” below says only that hashes fit each other.";
+
 /** Verdict in words for a summary. */
 export function verdictOf(summary, trusted) {
   if (summary.standing === "broken") {
@@ -11,8 +13,8 @@ export function verdictOf(summary, trusted) {
   }
   const none = trusted.keys.length + trusted.deviceKeys.length === 0 && !trusted.policyBytes;
   return none
-    ? { standing: "not-checked", title: "Not proven: no keys given", text: "Nothing is broken in itself, but anybody could have made this file. Give a key that you trust, then examine again." }
-    : { standing: "not-checked", title: "Not proven: no signature by a key you gave", text: "Nothing is broken in itself, but none of the keys that you gave signed what is in this file. Check that you have the right file and the right keys." };
+    ? { standing: "not-checked", title: "Not proven: no keys given", text: `Nothing is broken in itself, but anybody could have made this file. ${FIT} Give a key that you trust, then examine again.` }
+    : { standing: "not-checked", title: "Not proven: no signature by a key you gave", text: `Nothing is broken in itself, but none of the keys that you gave signed what is in this file. ${FIT} Check that you have the right file and the right keys.` };
 }
 
 export function banner({ standing, title, text }) {

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { statSync } from "node:fs";
 import { after, before, test } from "node:test";
 import { browse, give, open, outside, verdict, write } from "./browser.mjs";
-import { workshop } from "./eds.mjs";
+import { makeLog, workshop } from "./eds.mjs";
 import { deviceKey, writeRecords } from "./records.mjs";
 
 const NUMBER = 100_000;
@@ -110,4 +110,45 @@ test("cancel ends it at once, and the next examination is whole", { timeout: 400
   const seen = await verdict(page);
   assert.equal(seen.title, "Holds");
   assert.equal(seen.counts["records in the file"], "5");
+});
+
+test("an export of 250,000 entries, more rows than a page can be tall: each can be reached", { timeout: 400_000 }, async (t) => {
+  const number = 250_000;
+  const log = makeLog(shop.dir, { doors: number });
+  const { page, errors } = await open(browser);
+  await write(page, "keys", log.key);
+  await watch(page);
+  const started = performance.now();
+  await give(page, "file", log.path);
+  const seen = await verdict(page, 300_000);
+  const seconds = (performance.now() - started) / 1000;
+  assert.equal(seen.title, "Holds");
+  await page.waitForSelector(".timeline svg");
+  const { gap } = await watched(page);
+  assert.ok(gap < 500, `the page was deaf for ${gap} ms`);
+  const rows = () => page.evaluate(() => {
+    const view = document.querySelector("[role=listbox]").getBoundingClientRect();
+    return [...document.querySelectorAll("[role=option]")].map((row) => ({ index: Number(row.dataset.index), top: row.getBoundingClientRect().top - view.top, selected: row.ariaSelected === "true", text: row.innerText, height: view.height }));
+  });
+  const inSight = (row) => row && row.top >= -2 && row.top < row.height - 20;
+  await page.focus("[role=listbox]");
+  await page.keyboard.press("End");
+  await page.waitForFunction(() => document.querySelector("[aria-selected=true]")?.innerText.includes("doors 250,000"));
+  assert.ok(inSight((await rows()).find((row) => row.selected)), "the last row is out of sight");
+  for (const wanted of [1, 77_777, 200_000, 249_999]) {
+    await page.$eval("#go-stream", (select) => (select.value = [...select.options].find((option) => option.text === "doors").value));
+    await page.$eval("#go-number", (field, value) => (field.value = value), String(wanted));
+    await page.focus("#go-number");
+    await page.keyboard.press("Enter");
+    const text = `doors ${wanted.toLocaleString("en-US")}`;
+    await page.waitForFunction((name) => document.querySelector("[aria-selected=true]")?.innerText.split("\n").some((line) => line.endsWith(name)), {}, text);
+    assert.ok(inSight((await rows()).find((row) => row.selected)), `${text} is out of sight`);
+    await page.keyboard.press("ArrowDown");
+    await page.keyboard.press("ArrowUp");
+    const all = await rows();
+    assert.ok(inSight(all.find((row) => row.selected)), `${text} is out of sight after arrows`);
+    all.slice(1).forEach((row, at) => assert.ok(row.top > all[at].top, "rows lie upon each other"));
+  }
+  assert.deepEqual(errors, []);
+  t.diagnostic(`${statSync(log.path).size} bytes, ${seconds.toFixed(1)} s; longest gap ${gap.toFixed(0)} ms`);
 });
