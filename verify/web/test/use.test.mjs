@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { writeFileSync } from "node:fs";
+import { readFileSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { OUTPUT, browse, examine, open, outside, verdict, write } from "./browser.mjs";
@@ -112,12 +112,52 @@ test("key files and the file are told apart when they are dropped together", { t
   assert.doesNotMatch(await page.evaluate(() => document.documentElement.outerHTML), /1111111111/);
 });
 
+test("records of two devices that lie between each other are found by number", { timeout: 60_000 }, async () => {
+  const chains = ["lift-01", "lift-02"].map((id) => ({ id, device: deviceKey(), prev: Buffer.alloc(32) }));
+  const lines = [];
+  for (let sequence = 1; sequence <= 40; sequence += 1) {
+    for (const chain of chains) {
+      const { json, hash } = makeRecord(chain.device, { id: chain.id, sequence, timestamp: 1_700_000_000_000 + sequence, payload: "x", prev: chain.prev, objectRef: `s3://b/${sequence}` });
+      chain.prev = hash;
+      lines.push(JSON.stringify(json));
+    }
+  }
+  const { page, seen, errors } = await examine(browser, shop.write("two.jsonl", lines.join("\n")), { devices: chains.map(({ device }) => device.hex) });
+  assert.equal(seen.title, "Holds", seen.findings.join("; "));
+  assert.deepEqual(seen.streams, ["lift-01", "lift-02"]);
+  await page.select("#go-stream", "1");
+  await page.type("#go-number", "33");
+  await page.keyboard.press("Enter");
+  await page.waitForFunction(() => /lift-02 33\b/.test(document.querySelector("[aria-selected=true]")?.innerText));
+  const row = await page.$eval("[aria-selected=true]", (node) => node.innerText);
+  assert.match(row, /goes on from further up/);
+  assert.doesNotMatch(row, /broken/);
+  await page.$eval("#go-number", (field) => (field.value = "41"));
+  await page.focus("#go-number");
+  await page.keyboard.press("Enter");
+  await page.waitForFunction(() => document.querySelector(".tools [role=status]").textContent === "There is no 41.");
+  assert.match(await page.$eval(".stream:nth-child(2) svg[role=img]", (picture) => picture.getAttribute("aria-label")), /40, 0 that do not hold/);
+  assert.deepEqual(errors, []);
+});
+
+test("a file that changed since it was chosen is not examined, and the page says what to do", { timeout: 60_000 }, async () => {
+  const path = shop.write("moving.jsonl", SAMPLE);
+  const { page, seen } = await examine(browser, path, { keys: [SAMPLE_KEY] });
+  assert.equal(seen.title, "Holds");
+  writeFileSync(path, SAMPLE + SAMPLE);
+  utimesSync(path, new Date(), new Date(Date.now() + 5000));
+  await page.click("#examine");
+  const again = await verdict(page);
+  assert.equal(again.title, "Not examined");
+  assert.match(again.banner, /could not be read.*Choose it again/s);
+});
+
 test("what is printed says what was examined, by what, and with what result", { timeout: 60_000 }, async () => {
   const { page, close } = await examine(browser, broken, { keys: [SAMPLE_KEY] });
   writeFileSync(join(OUTPUT, "report.pdf"), await page.pdf({ format: "A4", margin: { top: "15mm", bottom: "15mm", left: "15mm", right: "15mm" } }));
   await page.emulateMediaType("print");
   const printed = await page.evaluate(() => document.body.innerText);
-  for (const wanted of ["swapped.jsonl", createHash("sha256").update(await (await import("node:fs/promises")).readFile(broken)).digest("hex"), "Does not hold", SAMPLE_KEY, "Findings", "Not checked", "Who signed", "Examined"]) {
+  for (const wanted of ["swapped.jsonl", createHash("sha256").update(readFileSync(broken)).digest("hex"), "Does not hold", SAMPLE_KEY, "Findings", "Not checked", "Who signed", "Examined"]) {
     assert.ok(printed.includes(wanted), `${wanted} is not printed`);
   }
   assert.match(printed, /\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z/);
