@@ -110,8 +110,8 @@ suite() {
         in_verify cargo test --release --workspace --no-run
         ;;
     harness)
-        # For a TLS server whose certificate nobody trusts.
-        have openssl || apt_install openssl
+        # For a TLS server whose certificate nobody trusts, and for the check of bundles with standard tools.
+        { have b3sum && have openssl; } || apt_install b3sum openssl
         find_sigsum
         in_verify cargo test --release --workspace --no-fail-fast
         ;;
