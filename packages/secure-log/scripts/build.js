@@ -8,6 +8,8 @@ import { gzipSync } from 'node:zlib';
 import { generateHostTypes, transpile } from '@bytecodealliance/jco-transpile';
 import { _setPreopens } from '@bytecodealliance/preview2-shim/filesystem';
 
+import { schemaOf } from './schema.js';
+
 const here = dirname(dirname(fileURLToPath(import.meta.url)));
 const repository = join(here, '..', '..');
 const dist = join(here, 'dist');
@@ -59,6 +61,8 @@ const types = await generateHostTypes(join(repository, 'wit'), {
 });
 delete types['log.d.ts'];
 await write(types, out);
+const schema = schemaOf(await readFile(join(repository, 'wit', 'log.wit'), 'utf8'), ['log', 'checkpoint', 'witness', 'time', 'encoder']);
+await write({ 'schema.js': `/** @type {any} */\nconst schema = ${JSON.stringify(schema)};\nexport default schema;\n` }, out);
 if (out === dist) {
   execFileSync(process.execPath, [join(here, 'node_modules/typescript/bin/tsc'), '-p', here], { stdio: 'inherit' });
   for (const licence of ['LICENSE-MIT', 'LICENSE-APACHE']) await copyFile(join(repository, licence), join(here, licence));

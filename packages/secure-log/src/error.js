@@ -40,33 +40,3 @@ function describe({ tag, val }) {
     .map((key) => String(said[key]));
   return `${[tag, ...where].join(' ')}: ${said.reason}`;
 }
-
-/**
- * The functions of an interface, with errors as [SecureLogError]. A trap poisons the instance: `onTrap` is told, and every
- * later call fails with the same words.
- *
- * @template {Record<string, any>} T
- * @param {T} functions
- * @param {{ failed?: Error }} state
- * @returns {T}
- */
-export function guarded(functions, state) {
-  const wrapped = Object.entries(functions).map(([name, call]) => [
-    name,
-    (/** @type {any[]} */ ...args) => {
-      if (state.failed) throw state.failed;
-      try {
-        return call(...args);
-      } catch (error) {
-        const said = /** @type {any} */ (error)?.payload ?? error;
-        if (typeof said?.tag === 'string') throw new SecureLogError(said);
-        if (error instanceof WebAssembly.RuntimeError) {
-          state.failed = new Error(`${name}: the component failed (${error.message}); open the log again`, { cause: error });
-          throw state.failed;
-        }
-        throw error;
-      }
-    },
-  ]);
-  return Object.fromEntries(wrapped);
-}

@@ -1,4 +1,5 @@
-import { guarded } from './error.js';
+import { guarded } from './calls.js';
+import { bytesOf } from './check.js';
 
 /**
  * @import * as Types from '../dist/interfaces/secure-log-log-types.js'
@@ -37,7 +38,7 @@ export class SecureLog {
   constructor(component, { producer, dispose }) {
     this.#producer = producer;
     this.#dispose = dispose;
-    const of = (/** @type {string} */ name) => guarded(component[`secure-log:log/${name}@0.1.0`], this.#state);
+    const of = (/** @type {string} */ name) => guarded(name, component[`secure-log:log/${name}@0.1.0`], this.#state);
     /** Interface `log`, as the WIT has it. @type {typeof import('../dist/interfaces/secure-log-log-log.js')} */
     this.log = of('log');
     /** Interface `checkpoint`. @type {typeof import('../dist/interfaces/secure-log-log-checkpoint.js')} */
@@ -52,8 +53,9 @@ export class SecureLog {
 
   /** @param {NewEvent} event @returns {Types.Event} */
   #event(event) {
-    const payload = typeof event.payload === 'string' ? new TextEncoder().encode(event.payload) : event.payload;
-    return { severity: 'informational', producer: this.#producer, ...event, payload };
+    if (event === null || typeof event !== 'object') return event;
+    const { severity = 'informational', producer = this.#producer } = event;
+    return { ...event, severity, producer, payload: bytesOf(event.payload, 'payload') };
   }
 
   /** Appends one event; durable when it returns. @param {NewEvent} event @returns {Types.AppendResult} */
@@ -69,7 +71,7 @@ export class SecureLog {
    * @returns {Types.AppendResult[]}
    */
   appendBatch(events, expect = []) {
-    return this.log.appendBatch(events.map((event) => this.#event(event)), expect);
+    return this.log.appendBatch(Array.isArray(events) ? events.map((event) => this.#event(event)) : events, expect);
   }
 
   /** Creates a stream before its first entry. @param {string} streamId @param {Partial<Types.StreamOptions>} [options] */
@@ -205,8 +207,7 @@ export class SecureLog {
    * @param {Uint8Array | string} file @param {Types.VerifierKey[]} trusted @param {Uint8Array} [policy] @returns {Types.Proven}
    */
   verifyProofFile(file, trusted, policy) {
-    const bytes = typeof file === 'string' ? new TextEncoder().encode(file) : file;
-    return this.checkpoint.verifyProofFile(bytes, trusted, policy);
+    return this.checkpoint.verifyProofFile(bytesOf(file, 'file'), trusted, policy);
   }
 
   /** Compares the log with a checkpoint note kept elsewhere: `rolled-back` if it is behind or beside it. @param {string} note */
