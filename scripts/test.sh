@@ -34,7 +34,7 @@ LANE_ONE="toolchain tokens format lock-file scripts components wide clippy clipp
 LANE_TWO="tools wasmtime deny servers harness-clippy harness-build python"
 # The suite after which what eds carries is there.
 BEFORE_HOSTS=wide
-ALONE="unit harness eds swap endpoint wac cargo-component docs"
+ALONE="unit harness eds javascript swap endpoint wac cargo-component docs"
 
 title() {
     case "$1" in
@@ -57,6 +57,7 @@ title() {
     tools) echo "wac, cargo-component and cargo-deny" ;;
     wasmtime) echo "the stock command line of wasmtime" ;;
     python) echo "a host and a store in Python" ;;
+    javascript) echo "the package for JavaScript and the verification page" ;;
     swap) echo "one log from a file to SQLite to a remote store" ;;
     endpoint) echo "the commands of docs/endpoint.md" ;;
     deny) echo "licences and sources of the dependencies" ;;
@@ -128,6 +129,7 @@ suite() {
         wait_for_components
         ./scripts/test-python.sh
         ;;
+    javascript) ./scripts/test-javascript.sh ;;
     swap) ./scripts/swap-backends.sh ;;
     endpoint) ./scripts/test-endpoint.sh ;;
     deny) deny ;;

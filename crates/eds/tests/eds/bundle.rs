@@ -403,12 +403,12 @@ fn forged(e: &Evidence) {
         "registry",
     );
     e.refuses(
-        "a record's payload is withheld",
+        "a payload of the registry is withheld",
         &device(&|l| {
-            let line = entries(l, &record).remove(0);
+            let line = entries(l, "registry/lift-01").remove(0);
             line["entry"].as_object_mut().unwrap().remove("payload");
         }),
-        "is not in the bundle",
+        "registry",
     );
     e.refuses(
         "the key of the registry is swapped",
