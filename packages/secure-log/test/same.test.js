@@ -12,6 +12,7 @@ import { fileURLToPath } from 'node:url';
 
 import { instantiate } from '../src/instance.js';
 import { SecureLog, SecureLogError } from '../src/node.js';
+import { fixed } from './fixed.js';
 import { place } from './support.js';
 
 const repository = fileURLToPath(new URL('../../..', import.meta.url));
@@ -55,34 +56,10 @@ function wasmtime(name, place, keys) {
 
 /** Here: clock and randomness as the bridge has them. */
 async function node(name, place, keys) {
-  let now = 1_800_000_000_000n;
-  let counter = 0n;
-  let left = Buffer.alloc(0);
-  const random = (length) => {
-    while (left.length < length) {
-      const number = Buffer.alloc(8);
-      number.writeBigUInt64LE(counter++);
-      left = Buffer.concat([left, createHash('sha256').update(SEED).update(number).digest()]);
-    }
-    const bytes = left.subarray(0, length);
-    left = left.subarray(length);
-    return new Uint8Array(bytes);
-  };
-  const wasi = {
-    'wasi:clocks/wall-clock': {
-      now: () => ({ seconds: now / 1000n, nanoseconds: Number(now++ % 1000n) * 1_000_000 }),
-      resolution: () => ({ seconds: 0n, nanoseconds: 1_000_000 }),
-    },
-    'wasi:random/random': {
-      getRandomBytes: (length) => random(Number(length)),
-      getRandomU64: () => Buffer.from(random(8)).readBigUInt64LE(),
-    },
-    'wasi:random/insecure-seed': { insecureSeed: () => [7n, 0n] },
-  };
   const { instantiate: make } = await import(`../dist/${name}/${name}.js`);
   const compiled = (path) => WebAssembly.compile(readFileSync(new URL(`../dist/${name}/${path}`, import.meta.url)));
   const sandbox = { preopens: { '/data': place.data, '/keys': keys }, env: { SECURE_LOG_KEYSTORE_DIR: '/keys' } };
-  const log = new SecureLog(await instantiate(make, compiled, sandbox, wasi), { producer: 'here' });
+  const log = new SecureLog(await instantiate(make, compiled, sandbox, fixed(Buffer.from(SEED))), { producer: 'here' });
   return {
     async call(iface, name, args) {
       try {
