@@ -11,15 +11,26 @@ import { WASIShim } from '@bytecodealliance/preview2-shim/instantiation';
  */
 export async function instantiate(make, compiled, sandbox, wasi = {}, shim = {}) {
   const settings = { ...shim, sandbox: { ...sandbox, args: ['secure-log'], enableNetwork: false } };
-  const imports = /** @type {Record<string, any>} */ (new WASIShim(settings).getImportObject());
+  const all = /** @type {Record<string, any>} */ (new WASIShim(settings).getImportObject());
+  const imports = Object.fromEntries(GIVEN.map((name) => [name, all[name]]));
   const preopens = imports['wasi:filesystem/preopens'].getDirectories();
   for (const [descriptor] of preopens) cured(descriptor);
   // Fixed, so that the descriptors that were changed are the ones that are used.
   imports['wasi:filesystem/preopens'] = { getDirectories: () => preopens };
+  const variables = Object.entries(sandbox.env);
+  imports['wasi:cli/environment'] = { getEnvironment: () => variables, getArguments: () => [], initialCwd: () => undefined };
   imports['wasi:cli/exit'] = { exit: refuse('exit'), exitWithCode: refuse('exit') };
   imports['wasi:cli/stdin'] = { getStdin: refuse('standard input') };
   return make(compiled, withVersions({ ...imports, ...wasi }));
 }
+
+/** What the shim serves of the interfaces that a log imports; nothing else is there, whatever a component asks for. */
+const GIVEN = [
+  'wasi:cli/stderr', 'wasi:cli/stdout', 'wasi:cli/terminal-input', 'wasi:cli/terminal-output', 'wasi:cli/terminal-stderr',
+  'wasi:cli/terminal-stdin', 'wasi:cli/terminal-stdout', 'wasi:clocks/monotonic-clock', 'wasi:clocks/wall-clock',
+  'wasi:filesystem/preopens', 'wasi:filesystem/types', 'wasi:io/error', 'wasi:io/poll', 'wasi:io/streams',
+  'wasi:random/insecure-seed', 'wasi:random/random',
+];
 
 /** The process is not the component's to end, and its input not to read. @param {string} what */
 function refuse(what) {

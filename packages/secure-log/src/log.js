@@ -28,16 +28,20 @@ export class SecureLog {
   #closed = false;
   #producer;
   #dispose;
+  #copyPath;
+  /** Newest closed segment that `sign` has not signed. */
+  #unsigned = 0n;
 
   /**
    * Use `openLog`.
    *
    * @param {Record<string, any>} component exports of the component, instantiated
-   * @param {{ producer: string, dispose?: () => void }} options
+   * @param {{ producer: string, dispose?: () => void, copyPath?: (name: string) => string }} options
    */
-  constructor(component, { producer, dispose }) {
+  constructor(component, { producer, dispose, copyPath }) {
     this.#producer = producer;
     this.#dispose = dispose;
+    this.#copyPath = copyPath;
     const of = (/** @type {string} */ name) => guarded(name, component[`secure-log:log/${name}@0.1.0`], this.#state);
     /** Interface `log`, as the WIT has it. @type {typeof import('../dist/interfaces/secure-log-log-log.js')} */
     this.log = of('log');
@@ -165,15 +169,20 @@ export class SecureLog {
   }
 
   /**
-   * Closes what is new in every stream and signs one checkpoint over all of it. None if nothing is new.
+   * Closes what is new in every stream and signs one checkpoint over all of it. None if nothing is new. What was closed and
+   * could not be signed is signed the next time.
    *
    * @param {string} identity name of a key in the keystore
    * @returns {Types.Checkpoint | undefined}
    */
   sign(identity) {
-    const segments = this.log.closeSegments();
-    const newest = segments.map((segment) => segment.segmentId).reduce((a, b) => (a > b ? a : b), 0n);
-    return newest === 0n ? undefined : this.checkpoint.signSegment(identity, newest);
+    for (const { segmentId } of this.log.closeSegments()) {
+      if (segmentId > this.#unsigned) this.#unsigned = segmentId;
+    }
+    if (this.#unsigned === 0n) return undefined;
+    const checkpoint = this.checkpoint.signSegment(identity, this.#unsigned);
+    this.#unsigned = 0n;
+    return checkpoint;
   }
 
   /** Signs a checkpoint that covers a segment. @param {string} identity @param {bigint} segmentId @returns {Types.Checkpoint} */
@@ -228,6 +237,16 @@ export class SecureLog {
       yield page.lines;
       cursor = page.next;
     } while (cursor !== undefined);
+  }
+
+  /**
+   * Makes a consistent copy in the directory of the log while it stays open. `conflict` if there is something already.
+   *
+   * @param {string} name name of the copy, as `name` of `openLog`
+   */
+  backup(name) {
+    if (!this.#copyPath) throw new TypeError('backup: a log in memory has no directory for a copy; use exportLines');
+    this.log.backup(this.#copyPath(name));
   }
 
   /** Closes the log and gives its store to whoever waits. A second call does nothing. */

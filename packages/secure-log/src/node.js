@@ -1,6 +1,6 @@
-import { statSync } from 'node:fs';
+import { realpathSync, statSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
-import { resolve } from 'node:path';
+import { resolve, sep } from 'node:path';
 
 import { instantiate } from './instance.js';
 import { SecureLog } from './log.js';
@@ -34,7 +34,21 @@ function directory(what, path) {
   if (!statSync(full, { throwIfNoEntry: false })?.isDirectory()) {
     throw new TypeError(`openLog: ${what} is ${full}, and there is no such directory: make it first`);
   }
-  return full;
+  // A link that is turned later changes nothing.
+  return realpathSync(full);
+}
+
+/** @param {string} inner @param {string} outer */
+const within = (inner, outer) => inner === outer || inner.startsWith(outer.endsWith(sep) ? outer : outer + sep);
+
+/** Private keys are for their owner alone. @param {string} keys @param {string | undefined} data */
+function apart(keys, data) {
+  if (data !== undefined && (within(keys, data) || within(data, keys))) {
+    throw new TypeError('openLog: keys and directory lie in one another: keep private keys in a directory of their own');
+  }
+  if (sep === '/' && (statSync(keys).mode & 0o077) !== 0) {
+    throw new TypeError(`openLog: other users can reach the private keys in ${keys}: run chmod 700 on it`);
+  }
 }
 
 /**
@@ -50,10 +64,13 @@ export async function openLog(options, { wasi } = {}) {
   /** @type {Record<string, string>} */
   const preopens = {};
   if (given.directory !== undefined) preopens[DATA] = directory('directory', given.directory);
-  if (given.keys !== undefined) preopens[KEYS] = directory('keys', given.keys);
+  if (given.keys !== undefined) {
+    preopens[KEYS] = directory('keys', given.keys);
+    apart(preopens[KEYS], preopens[DATA]);
+  }
   const { instantiate: make } = await import(`../dist/${component}/${component}.js`);
   const exports = await instantiate(make, compiledOf(component), { preopens, env }, wasi);
-  const log = new SecureLog(exports, { producer });
+  const log = new SecureLog(exports, { producer, copyPath: given.copyPath });
   log.log.open(config);
   try {
     if (origin !== undefined && log.log.origin() !== origin) log.log.setOrigin(origin);

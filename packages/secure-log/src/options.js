@@ -3,7 +3,8 @@
  * @property {'file' | 'sqlite' | 'memory'} store Where entries are kept: an append-only file, a SQLite database, or nowhere.
  * @property {string} [directory] The one directory that the log may use (`file`, `sqlite`). It must exist.
  * @property {string} [name] Name of the file in it, without ending: letters, digits, `-`, `_`, `.`. Default: `audit`.
- * @property {string} [keys] Directory with private keys: one `<identity>.pem` each, as `openssl genpkey` writes them.
+ * @property {string} [keys] Directory with private keys: one `<identity>.pem` each, as `openssl genpkey` writes them. It lies
+ *   apart from `directory`, and nobody else has access to it.
  *   Without it keys are made in memory and lost at the end: for tests.
  * @property {boolean} [generateKeys] Make a key that is missing when it is used first. Default: false.
  * @property {string} [origin] Name of the log (C2SP checkpoint origin), for a log that has no entry yet.
@@ -12,6 +13,7 @@
  * @property {Record<string, string>} [env] Environment variables for the component. It sees no others.
  */
 
+const OPTIONS = ['store', 'directory', 'name', 'keys', 'generateKeys', 'origin', 'producer', 'waitMs', 'env'];
 const STORES = ['file', 'sqlite', 'memory'];
 const ENDING = { file: 'log', sqlite: 'db' };
 
@@ -24,6 +26,14 @@ function refuse(reason) {
   return new TypeError(`openLog: ${reason}`);
 }
 
+/** A file in the directory of the log. @param {string} name */
+function plain(name) {
+  if (typeof name !== 'string' || !/^[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}$/.test(name)) {
+    throw new TypeError(`name is ${JSON.stringify(name)}; it takes letters, digits, "-", "_" and ".", and no folders`);
+  }
+  return name;
+}
+
 /**
  * Checks options; what the component gets from them.
  *
@@ -31,10 +41,13 @@ function refuse(reason) {
  */
 export function read(options) {
   if (typeof options !== 'object' || options === null) throw refuse('give it an object, for example { store: "memory" }');
+  const strange = Object.keys(options).find((key) => !OPTIONS.includes(key));
+  if (strange !== undefined) throw refuse(`there is no option ${strange}; there are ${OPTIONS.join(', ')}`);
   const { store, directory, keys, origin, waitMs, name = 'audit', producer = 'secure-log', env = {} } = options;
   if (!STORES.includes(store)) throw refuse(`store is ${JSON.stringify(store)}; there are ${STORES.join(', ')}`);
-  if (typeof name !== 'string' || !/^[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}$/.test(name)) {
-    throw refuse(`name is ${JSON.stringify(name)}; it takes letters, digits, "-", "_" and ".", and no folders`);
+  plain(name);
+  for (const [variable, value] of Object.entries(env)) {
+    if (typeof value !== 'string') throw refuse(`env.${variable} has to be a string`);
   }
   if ((store === 'memory') !== (directory === undefined)) {
     throw refuse(store === 'memory' ? 'a log in memory has no directory' : `a log in a ${store} store needs a directory`);
@@ -50,5 +63,6 @@ export function read(options) {
     ...(options.generateKeys ? { SECURE_LOG_KEYSTORE_GENERATE: '1' } : {}),
     ...env,
   };
-  return { component: /** @type {'file' | 'sqlite'} */ (store === 'file' ? 'file' : 'sqlite'), config, directory, keys, origin, producer, env: variables };
+  const copyPath = store === 'memory' ? undefined : (/** @type {string} */ copy) => `${DATA}/${plain(copy)}.${ENDING[store]}`;
+  return { copyPath, component: /** @type {'file' | 'sqlite'} */ (store === 'file' ? 'file' : 'sqlite'), config, directory, keys, origin, producer, env: variables };
 }

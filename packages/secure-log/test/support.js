@@ -15,7 +15,7 @@ export function place(t) {
     rmSync(root, { recursive: true, force: true });
   });
   mkdirSync(made.data);
-  mkdirSync(made.keys);
+  mkdirSync(made.keys, { mode: 0o700 });
   return made;
 }
 
