@@ -87,7 +87,8 @@ impl rand_core::TryRng for Blocks {
 
 fn main() -> Result<()> {
     let mut args = std::env::args().skip(1);
-    let component = args.next().context("usage: bridge COMPONENT SEED [GUEST=DIRECTORY]... [--env NAME=VALUE]...")?;
+    let component =
+        args.next().context("usage: bridge COMPONENT SEED [GUEST=DIRECTORY]... [--env NAME=VALUE]...")?;
     let seed = args.next().context("a seed is missing")?.into_bytes();
     let mut wasi = WasiCtxBuilder::new();
     wasi.wall_clock(Clock(START_MS.into())).insecure_random_seed(7);
@@ -124,7 +125,8 @@ fn call(store: &mut Store<Host>, instance: &Instance, line: &str) -> Result<Valu
     let text = |name: &str| said[name].as_str().with_context(|| format!("no {name}"));
     let interface = format!("secure-log:log/{}@0.1.0", text("interface")?);
     let exported = instance.get_export_index(&mut *store, None, &interface).context("no such interface")?;
-    let index = instance.get_export_index(&mut *store, Some(&exported), text("call")?).context("no such function")?;
+    let index =
+        instance.get_export_index(&mut *store, Some(&exported), text("call")?).context("no such function")?;
     let function = instance.get_func(&mut *store, index).context("is no function")?;
     let ty = function.ty(&*store);
     let given = said["args"].as_array().context("no args")?;
@@ -132,7 +134,8 @@ fn call(store: &mut Store<Host>, instance: &Instance, line: &str) -> Result<Valu
     if given.len() != wanted.len() {
         bail!("{} arguments, not {}", wanted.len(), given.len());
     }
-    let params = given.iter().zip(&wanted).map(|(value, ty)| from_json(value, ty)).collect::<Result<Vec<_>>>()?;
+    let params =
+        given.iter().zip(&wanted).map(|(value, ty)| from_json(value, ty)).collect::<Result<Vec<_>>>()?;
     let mut results = vec![Val::Bool(false); ty.results().count()];
     function.call(&mut *store, &params, &mut results).map_err(|e| anyhow!("{e:#}"))?;
     Ok(match results.first() {

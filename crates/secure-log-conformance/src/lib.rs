@@ -34,6 +34,7 @@
 mod erasure;
 mod fixture;
 mod heads;
+pub mod liar;
 mod limits;
 mod objects;
 mod persistence;

@@ -15,6 +15,7 @@ mod forgery;
 mod full_disk;
 mod hostile;
 mod ingest_http;
+mod lies;
 mod readme;
 #[path = "../common/token.rs"]
 mod token;
