@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
@@ -38,15 +40,36 @@ for (const store of ['sqlite', 'file']) {
   });
 }
 
-test('each append reaches the disk before it returns', { timeout: 60_000, skip: !(await hasStrace()) }, async (t) => {
-  const at = place(t);
-  const trace = spawn('strace', ['-f', '-qq', '-e', 'trace=fsync,fdatasync', process.execPath, writer, JSON.stringify(options(at, 'file')), '30']);
-  let calls = '';
-  trace.stderr.on('data', (data) => (calls += data));
-  await once(trace, 'exit');
-  const syncs = calls.match(/f(data)?sync\(/g) ?? [];
-  assert.ok(syncs.length >= 30, `${syncs.length} syncs for 30 appends`);
-});
+const strace = await hasStrace();
+for (const store of ['sqlite', 'file']) {
+  test(`${store}: nothing is acknowledged before all of it is on the disk`, { timeout: 60_000, skip: !strace }, async (t) => {
+    const at = place(t);
+    const trace = join(at.root, 'trace');
+    const calls = 'trace=fsync,fdatasync,write,writev,pwrite64,pwritev';
+    const child = spawn('strace', ['-f', '-y', '-qq', '-e', calls, '-o', trace, process.execPath, writer, JSON.stringify(options(at, store)), '30'], { stdio: 'ignore' });
+    assert.deepEqual(await once(child, 'exit'), [0, null]);
+    const unsynced = new Set();
+    const syncing = new Map();
+    let acknowledged = 0;
+    let writes = 0;
+    for (const line of readFileSync(trace, 'utf8').split('\n')) {
+      const [, thread, call, number, path] = line.match(/^(\d+) +(\w+)\((\d+)<([^>]*)>/) ?? line.match(/^(\d+) +<\.\.\. (\w+) resumed/) ?? [];
+      if (call === undefined) continue;
+      if (number === '1' && call === 'write') {
+        acknowledged += 1;
+        assert.deepEqual([...unsynced], [], `written, not synced, and ${acknowledged} is acknowledged`);
+      } else if (call.includes('sync')) {
+        if (path !== undefined) syncing.set(thread, path);
+        if (line.endsWith('= 0')) unsynced.delete(syncing.get(thread));
+      } else if (path?.startsWith(at.data) && !path.includes('.lease')) {
+        writes += 1;
+        unsynced.add(path);
+      }
+    }
+    assert.equal(acknowledged, 30);
+    assert.ok(writes >= 30, `${writes} writes`);
+  });
+}
 
 async function hasStrace() {
   const child = spawn('strace', ['-V'], { stdio: 'ignore' });
