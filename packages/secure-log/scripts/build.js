@@ -1,5 +1,5 @@
 // Makes dist/: the components as JavaScript (jco), and the types with the words of the WIT.
-import { copyFile, mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, readFile, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { execFileSync } from 'node:child_process';
@@ -49,13 +49,14 @@ for (const name of ['file', 'sqlite']) {
     name,
     outDir: '',
     instantiation: 'async',
-    noTypescript: true,
     noNodejsCompat: true,
     validLiftingOptimization: true,
     minify: true,
     quiet: true,
   });
-  const files = withoutDebugging(made);
+  // Types of the log are made once, below; those of WASI are of no use to whoever opens one.
+  const code = Object.fromEntries(Object.entries(made).filter(([path]) => !path.endsWith('.d.ts')));
+  const files = { ...withoutDebugging(code), [`${name}.d.ts`]: 'export function instantiate(...args: any[]): Promise<Record<string, any>>;\n' };
   await write(files, join(out, name));
   const size = Object.values(files).reduce((sum, file) => sum + gzipSync(file).length, 0);
   console.log(`${name}: ${(size / 1e6).toFixed(2)} MB gzipped`);
@@ -75,5 +76,10 @@ const schema = schemaOf(await readFile(join(repository, 'wit', 'log.wit'), 'utf8
 await write({ 'schema.js': `export default ${JSON.stringify(schema)};\n`, 'schema.d.ts': 'declare const schema: any;\nexport default schema;\n' }, out);
 if (out === dist) {
   execFileSync(process.execPath, [join(here, 'node_modules/typescript/bin/tsc'), '-p', here], { stdio: 'inherit' });
+  // TypeScript leaves paths as they are in src/; the declarations lie one folder deeper.
+  for (const name of await readdir(join(dist, 'types'))) {
+    const path = join(dist, 'types', name);
+    await writeFile(path, (await readFile(path, 'utf8')).replaceAll("'../dist/", "'../").replaceAll('"../dist/', '"../'));
+  }
   for (const licence of ['LICENSE-MIT', 'LICENSE-APACHE']) await copyFile(join(repository, licence), join(here, licence));
 }
