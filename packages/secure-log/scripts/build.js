@@ -29,13 +29,23 @@ async function write(files, folder) {
   }
 }
 
-/** jco's code prints every call, payloads with it, where JCO_DEBUG is set, and asks for the variable hundreds of times a call. */
-function withoutDebugging(files) {
-  const debug = /\(\.\.\.(\w+)\)=>\{globalThis\?\.process\?\.env\?\.JCO_DEBUG&&console\.debug\(\.\.\.\1\)\}/g;
+// What jco's code does beside calling the component. Each is in it once, or the build fails.
+const CUTS = [
+  // It prints every call, payloads with it, where JCO_DEBUG is set, and asks for the variable hundreds of times a call.
+  [/\(\.\.\.(\w+)\)=>\{globalThis\?\.process\?\.env\?\.JCO_DEBUG&&console\.debug\(\.\.\.\1\)\}/g, '()=>{}'],
+  // It would load the modules by itself, which the package does; bundlers stop at the import, or pack the whole folder.
+  [/getCoreModule\|\|\(getCoreModule=(\w+)=>fetchCompile\(new URL\(`\.\/\$\{\1\}`,import\.meta\.url\)\)\);/g, ''],
+  [/await import\(`node:fs\/promises`\)/g, 'null'],
+];
+
+function cut(files) {
   const entry = Object.keys(files).find((name) => name.endsWith('.js'));
-  const code = Buffer.from(files[entry]).toString();
-  if (code.match(debug)?.length !== 1) throw new Error(`build.js: ${entry} prints calls in another way than it did: look for JCO_DEBUG`);
-  return { ...files, [entry]: Buffer.from(code.replace(debug, '()=>{}')) };
+  let code = Buffer.from(files[entry]).toString();
+  for (const [pattern, instead] of CUTS) {
+    if (code.match(pattern)?.length !== 1) throw new Error(`build.js: ${entry} has ${pattern} no longer, or more than once: look what jco makes of it now`);
+    code = code.replace(pattern, instead);
+  }
+  return { ...files, [entry]: Buffer.from(code) };
 }
 
 const out = process.argv[3] ?? dist;
@@ -56,7 +66,7 @@ for (const name of ['file', 'sqlite']) {
   });
   // Types of the log are made once, below; those of WASI are of no use to whoever opens one.
   const code = Object.fromEntries(Object.entries(made).filter(([path]) => !path.endsWith('.d.ts')));
-  const files = { ...withoutDebugging(code), [`${name}.d.ts`]: 'export function instantiate(...args: any[]): Promise<Record<string, any>>;\n' };
+  const files = { ...cut(code), [`${name}.d.ts`]: 'export function instantiate(...args: any[]): Promise<Record<string, any>>;\n' };
   await write(files, join(out, name));
   const size = Object.values(files).reduce((sum, file) => sum + gzipSync(file).length, 0);
   console.log(`${name}: ${(size / 1e6).toFixed(2)} MB gzipped`);
