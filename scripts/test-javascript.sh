@@ -41,6 +41,7 @@ packages packages/secure-log
 check "the package is built" npm run --silent build
 packed() {
     npm pack --dry-run --json 2>/dev/null >"$WORK/pack.json" || return 1
+    # shellcheck disable=SC2016  # what stands in backquotes is JavaScript
     node -e '
         const [{ files, size }] = JSON.parse(require("fs").readFileSync(process.argv[1], "utf8"));
         const odd = files.map((file) => file.path).filter((path) => !/^(src|dist)\/|^(README\.md|LICENSE-(MIT|APACHE)|package\.json)$/.test(path));

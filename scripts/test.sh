@@ -19,7 +19,7 @@ WAC_VERSION=0.12.0
 CARGO_COMPONENT_VERSION=0.21.1
 CARGO_DENY_VERSION=0.20.2
 # The workspaces, each with a lock file of its own.
-MANIFESTS=(Cargo.toml verify/Cargo.toml components/token-kryoptic/Cargo.toml)
+MANIFESTS=(Cargo.toml verify/Cargo.toml components/token-kryoptic/Cargo.toml examples/keystore-rust/Cargo.toml)
 # Features of the workspace that tests cover and components do not have.
 FEATURES="edgesentry-audit/async-ingest,edgesentry-audit/buffer-sqlite,secure-log-guest/gate,secure-log-guest/pkcs11"
 export CARGO_TERM_COLOR=never CARGO_INCREMENTAL=0 PATH="$TOOLS/bin:$PATH"
@@ -34,7 +34,7 @@ LANE_ONE="toolchain tokens format lock-file scripts components wide clippy clipp
 LANE_TWO="tools wasmtime deny servers harness-clippy harness-build python"
 # The suite after which what eds carries is there.
 BEFORE_HOSTS=wide
-ALONE="unit harness eds javascript swap endpoint wac cargo-component docs"
+ALONE="unit harness eds javascript swap endpoint extending wac cargo-component docs"
 
 title() {
     case "$1" in
@@ -59,6 +59,7 @@ title() {
     python) echo "a host and a store in Python" ;;
     javascript) echo "the package for JavaScript and the verification page" ;;
     swap) echo "one log from a file to SQLite to a remote store" ;;
+    extending) echo "keystores and transports of one's own, and the stock command line" ;;
     endpoint) echo "the commands of docs/endpoint.md" ;;
     deny) echo "licences and sources of the dependencies" ;;
     wac) echo "the wac commands of docs/composition.md" ;;
@@ -78,6 +79,7 @@ suite() {
     format)
         cargo fmt --all --check
         cargo fmt --check --manifest-path components/token-kryoptic/Cargo.toml
+        cargo fmt --check --manifest-path examples/keystore-rust/Cargo.toml
         cd verify && cargo fmt --all --check
         ;;
     lock-file)
@@ -132,6 +134,7 @@ suite() {
     javascript) ./scripts/test-javascript.sh ;;
     swap) ./scripts/swap-backends.sh ;;
     endpoint) ./scripts/test-endpoint.sh ;;
+    extending) ./scripts/test-extending.sh ;;
     deny) deny ;;
     wac) documented_wac_commands ;;
     cargo-component) cargo_component ;;
