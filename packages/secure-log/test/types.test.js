@@ -3,10 +3,13 @@ import { spawnSync } from 'node:child_process';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
-const HERE = fileURLToPath(new URL('..', import.meta.url));
+const tsc = fileURLToPath(new URL('../node_modules/typescript/bin/tsc', import.meta.url));
+const source = fileURLToPath(new URL('./types.ts', import.meta.url));
 
-test('the types of the package hold for whoever uses it', () => {
-  const options = ['--noEmit', '--strict', '--module', 'nodenext', '--target', 'es2023', '--lib', 'es2023,esnext.disposable,dom'];
-  const ran = spawnSync(process.execPath, ['node_modules/typescript/bin/tsc', ...options, 'test/types.ts'], { cwd: HERE, encoding: 'utf8' });
-  assert.equal(ran.status, 0, ran.stdout);
-});
+for (const [module, resolution] of [['nodenext', 'nodenext'], ['esnext', 'bundler']]) {
+  test(`types hold, errors narrow by their kind (${resolution})`, () => {
+    const flags = ['--noEmit', '--strict', '--target', 'es2023', '--lib', 'es2023,dom,esnext.disposable', '--typeRoots', 'none'];
+    const ran = spawnSync(process.execPath, [tsc, ...flags, '--module', module, '--moduleResolution', resolution, source], { encoding: 'utf8' });
+    assert.equal(ran.status, 0, ran.stdout);
+  });
+}

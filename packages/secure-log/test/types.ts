@@ -1,34 +1,34 @@
-// Compiled by types.test.js and not run: what TypeScript makes of the package.
+// What TypeScript knows of the package; types.test.js compiles it.
 import { openLog, SecureLogError, type SecureLog } from 'secure-log';
 
-export async function use(): Promise<bigint> {
-  const log: SecureLog = await openLog({ store: 'sqlite', directory: 'logs', keys: 'keys' });
-  const { seqno } = log.append({ streamId: 'doors', eventType: 'opened', payload: 'front', severity: 'notice' });
-  for await (const entry of log.query({ streamId: 'doors', minSeverity: 'warning' })) {
-    const time: bigint = entry.header.timeMs;
-    // @ts-expect-error an entry has no such field
-    entry.header.nothing;
-    seqno + time;
+export async function use(): Promise<bigint[]> {
+  const log: SecureLog = await openLog({ store: 'memory' });
+  const { seqno, entryHash } = log.append({ streamId: 's', eventType: 'e', payload: 'x' });
+  const numbers: bigint[] = [seqno, BigInt((entryHash satisfies Uint8Array).length)];
+  for await (const entry of log.query({ streamId: 's' })) numbers.push(entry.header.timeMs);
+  for await (const lines of log.exportLines()) numbers.push(BigInt((lines satisfies string).length));
+  try {
+    log.read('s', 2n);
+  } catch (error) {
+    if (!(error instanceof SecureLogError)) throw error;
+    if (error.is('conflict')) numbers.push(error.detail.actual?.seqno ?? 0n);
+    if (error.is('not-found')) numbers.push(error.detail.number ?? BigInt(error.detail.what.length));
+    if (error.is('busy')) numbers.push(BigInt(error.detail.length));
+    // @ts-expect-error only a rollback says it
+    if (error.is('corrupt')) numbers.push(error.detail.claimedSize);
+    // @ts-expect-error there is no such kind
+    error.is('lost');
   }
-  // @ts-expect-error numbers of 64 bits are bigint
-  log.read('doors', 1);
-  // @ts-expect-error there is no such severity
-  log.append({ streamId: 'doors', eventType: 'opened', payload: 'x', severity: 'loud' });
+  numbers.push(log.verifyChain('s').entriesChecked, ...log.log.listSegments('s').map(({ size }) => size));
+  // @ts-expect-error a number is no bigint
+  log.read('s', 2);
   // @ts-expect-error there is no such store
-  await openLog({ store: 'tape' });
-  // @ts-expect-error what the component says is no any
-  const wrong: number = log.log.closeSegment('doors');
-  return seqno + BigInt(wrong);
-}
-
-export function judge(error: unknown): string {
-  if (!(error instanceof SecureLogError)) throw error;
-  if (error.is('conflict')) {
-    const head: bigint | undefined = error.detail.actual?.seqno;
-    return `${error.detail.streamId} ${head}`;
-  }
-  if (error.is('invalid')) return error.detail.field;
-  // @ts-expect-error there is no such kind
-  error.is('strange');
-  return error.message;
+  await openLog({ store: 'postgres' });
+  // @ts-expect-error there is no such severity
+  log.append({ streamId: 's', eventType: 'e', payload: 'x', severity: 'loud' });
+  // @ts-expect-error there is no such field
+  log.append({ streamId: 's', eventType: 'e', payload: 'x', evntId: 'x' });
+  // @ts-expect-error interfaces of the WIT have types as well
+  log.log.head(5);
+  return numbers;
 }
