@@ -1,10 +1,13 @@
 // Durable and in-memory appends, batches and verification in Node; prints one line of JSON.
 //
-//   node bench.js [--directory DIR] [--dist DIR] [--rounds N] [--entries N]
+//   node bench.js [--directory DIR] [--dist DIR] [--rounds N] [--entries N] [--beside PROGRAM]
 //
+// --beside runs each round once more under wasmtime, on the same component (verify's example `beside`, built), and prints how
+// many times as long Node takes.
 // --directory is where logs in files lie (a temporary directory may be in memory, where a sync costs nothing). --dist takes
 // another build of the components: `node scripts/build.js composed DIR` makes one of the composed form. Each number is the
 // median of N rounds; one round runs every store, so that a machine that slows down slows all of them.
+import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { cpus, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -20,6 +23,7 @@ const { values } = parseArgs({
     dist: { type: 'string', default: new URL('./dist', import.meta.url).pathname },
     rounds: { type: 'string', default: '5' },
     entries: { type: 'string', default: '2000' },
+    beside: { type: 'string' },
   },
 });
 const rounds = Number(values.rounds);
@@ -73,6 +77,18 @@ async function round(store, size) {
   }
 }
 
+/** The same round under wasmtime. */
+function beside(store, size) {
+  const directory = mkdtempSync(join(values.directory, 'secure-log-bench-'));
+  try {
+    const component = new URL(`../../dist/components/single-${STORES[store][0]}.wasm`, import.meta.url).pathname;
+    const config = store === 'memory' ? ':memory:' : join(directory, STORES[store][1].slice('/data/'.length));
+    return JSON.parse(execFileSync(values.beside, [component, config, String(size), String(entries)], { encoding: 'utf8' }));
+  } finally {
+    rmSync(directory, { recursive: true, force: true });
+  }
+}
+
 function median(numbers) {
   const sorted = numbers.toSorted((a, b) => a - b);
   const middle = sorted.length >> 1;
@@ -80,15 +96,31 @@ function median(numbers) {
 }
 
 const runs = {};
+const theirs = {};
 for (let n = 0; n < rounds; n++) {
   for (const store of Object.keys(STORES)) {
-    for (const size of SIZES) (runs[`${store}, ${size} B`] ??= []).push(await round(store, size));
+    for (const size of SIZES) {
+      (runs[`${store}, ${size} B`] ??= []).push(await round(store, size));
+      if (values.beside) (theirs[`${store}, ${size} B`] ??= []).push(beside(store, size));
+    }
   }
 }
-const microsecondsPerEntry = {};
-for (const [name, found] of Object.entries(runs)) {
-  const columns = Object.keys(found[0]).map((column) => [column, Number(median(found.map((one) => one[column])).toFixed(2))]);
-  microsecondsPerEntry[name] = Object.fromEntries(columns);
+function medians(all) {
+  const rows = Object.entries(all).map(([name, found]) => {
+    const columns = Object.keys(found[0]).map((column) => [column, Number(median(found.map((one) => one[column])).toFixed(2))]);
+    return [name, Object.fromEntries(columns)];
+  });
+  return Object.fromEntries(rows);
+}
+const microsecondsPerEntry = medians(runs);
+const besides = {};
+if (values.beside) {
+  besides.underWasmtime = medians(theirs);
+  const ratios = Object.entries(runs).map(([name, found]) => {
+    const rows = found.map((mine, n) => Object.fromEntries(Object.keys(mine).map((column) => [column, mine[column] / theirs[name][n][column]])));
+    return [name, rows];
+  });
+  besides.timesAsLongAsWasmtime = medians(Object.fromEntries(ratios));
 }
 const machine = `${cpus()[0]?.model ?? 'unknown'}, ${cpus().length} cores, Node ${process.versions.node}`;
-console.log(JSON.stringify({ machine, rounds, entries, microsecondsPerEntry }));
+console.log(JSON.stringify({ machine, rounds, entries, microsecondsPerEntry, ...besides }));
