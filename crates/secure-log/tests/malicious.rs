@@ -127,9 +127,17 @@ fn lies_about_single_entries_are_found_by_reading_them() {
 
 #[test]
 fn nothing_is_signed_or_proven_over_a_lie() {
-    for lie in
-        [Lie::Header, Lie::Hash, Lie::Withholds, Lie::Reorders, Lie::Repeats, Lie::OtherStream, Lie::Tiles]
-    {
+    for lie in [
+        Lie::Header,
+        Lie::Hash,
+        Lie::Withholds,
+        Lie::Reorders,
+        Lie::Repeats,
+        Lie::OtherStream,
+        Lie::Tiles,
+        Lie::HeadForged,
+        Lie::HeadAhead,
+    ] {
         within_a_minute(move || {
             let Party { mut log, lie: cell, trusted } = party();
             fill(&mut log, VICTIM, 300);

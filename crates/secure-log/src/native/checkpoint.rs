@@ -142,7 +142,7 @@ impl<S: SecureLogStore, E: Environment> NativeSecureLog<S, E> {
             let from = latest.as_ref().map_or(0, |c| c.size);
             let who = latest.as_ref().map(|c| format!("checkpoint {}", c.number));
             let expected = latest.as_ref().zip(who.as_deref()).map(|(c, who)| (c.root, who));
-            let mut builder = self.grow_tree(LOG_STREAM, from, head.seqno, expected)?;
+            let (mut builder, _) = self.grow_tree(LOG_STREAM, from, head.seqno, expected)?;
             let body =
                 CheckpointBody { origin: keys[0].name().to_owned(), size: head.seqno, root: builder.root() };
             if let Some(latest) = &latest {

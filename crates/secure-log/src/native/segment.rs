@@ -71,15 +71,17 @@ impl<S: SecureLogStore, E: Environment> NativeSecureLog<S, E> {
     }
 
     /// Grows the tree of a stream from `from_size` to `to_size`, checking the chain on the way and
-    /// storing tiles. `expected`: the root that the tree must have at `from_size`.
+    /// storing tiles. `expected`: the root that the tree must have at `from_size`. Gives the hash of the last entry
+    /// too, if there was one to go over.
     pub(super) fn grow_tree(
         &mut self,
         stream_id: &str,
         from_size: u64,
         to_size: u64,
         expected: Option<(Hash, &str)>,
-    ) -> Result<TileBuilder> {
+    ) -> Result<(TileBuilder, Option<Hash>)> {
         let mut builder = TileBuilder::new(FIRST_STORED);
+        let mut last = None;
         for use_tiles in [true, false] {
             let mut reader = TreeReader::new(&mut self.store, stream_id, from_size, use_tiles);
             builder = TileBuilder::resume(&mut reader, from_size)?;
@@ -101,12 +103,13 @@ impl<S: SecureLogStore, E: Environment> NativeSecureLog<S, E> {
             let to = to_size.min(from + 16_383);
             self.walk(stream_id, from, to, false, true, |row, _| {
                 builder.push(tree::leaf_hash(&row.header));
+                last = Some(row.entry_hash);
                 Ok(())
             })?;
             builder.flush(&mut self.store, stream_id, false)?;
             from = to + 1;
         }
-        Ok(builder)
+        Ok((builder, last))
     }
 
     /// What closing a stream now would record; `None` if nothing is new.
@@ -125,7 +128,15 @@ impl<S: SecureLogStore, E: Environment> NativeSecureLog<S, E> {
         }
         let who = last.map(|s| format!("segment {}", s.segment_id));
         let expected = last.zip(who.as_deref()).map(|(s, who)| (s.root, who));
-        let mut builder = self.grow_tree(stream_id, covered, head.seqno, expected)?;
+        let (mut builder, entry_hash) = self.grow_tree(stream_id, covered, head.seqno, expected)?;
+        // What is recorded is what the entries say, not what the store says of its head.
+        if entry_hash != Some(head.entry_hash) {
+            return Err(Error::corrupt(
+                stream_id,
+                head.seqno,
+                "the store gave a head with another hash than its last entry has",
+            ));
+        }
         builder.flush(&mut self.store, stream_id, true)?;
         Ok(Some(Record::SegmentClosed {
             stream_id: stream_id.to_owned(),
