@@ -17,6 +17,8 @@ export class SecureLogError extends Error {
     this.kind = error.tag;
     /** What the case says. @type {LogError['val']} */
     this.detail = error.val;
+    /** Both as a discriminated union: `switch (error.variant.tag)` narrows `error.variant.val`. @type {LogError} */
+    this.variant = error;
   }
 
   /**

@@ -14,6 +14,17 @@ export async function use(): Promise<bigint[]> {
     if (error.is('conflict')) numbers.push(error.detail.actual?.seqno ?? 0n);
     if (error.is('not-found')) numbers.push(error.detail.number ?? BigInt(error.detail.what.length));
     if (error.is('busy')) numbers.push(BigInt(error.detail.length));
+    switch (error.variant.tag) {
+      case 'conflict':
+        numbers.push(error.variant.val.actual?.seqno ?? 0n);
+        break;
+      case 'rolled-back':
+        numbers.push(error.variant.val.claimedSize);
+        break;
+      // @ts-expect-error there is no such case
+      case 'lost':
+        break;
+    }
     // @ts-expect-error only a rollback says it
     if (error.is('corrupt')) numbers.push(error.detail.claimedSize);
     // @ts-expect-error there is no such kind
