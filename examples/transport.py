@@ -16,7 +16,7 @@ def failed(status: int, body: str):
 
 
 def rpc(_store, method: str, params: str):
-    """secure-log:log/transport.rpc: one call, one answer. What cannot be known to have failed is `unavailable`."""
+    """secure-log:log/transport.rpc: the result as JSON, or the case of `transport-error`."""
     body = f'{{"jsonrpc":"2.0","id":1,"method":{json.dumps(method)},"params":{params}}}'.encode()
     headers = {"content-type": "application/json", "authorization": f"Bearer {TOKEN}"}
     try:
@@ -24,12 +24,12 @@ def rpc(_store, method: str, params: str):
             answer = json.load(reply)
     except urllib.error.HTTPError as error:
         text = error.read().decode(errors="replace")
-        return Variant("err", Variant("denied", text) if error.code in (401, 403) else failed(error.code, text))
+        return Variant("denied", text) if error.code in (401, 403) else failed(error.code, text)
     except (OSError, ValueError) as error:
-        return Variant("err", Variant("unavailable", f"{URL}: {error}"))
+        return Variant("unavailable", f"{URL}: {error}")
     if "error" in answer:
-        return Variant("err", failed(200, json.dumps(answer["error"])))
-    return Variant("ok", json.dumps(answer["result"]))
+        return failed(200, json.dumps(answer["error"]))
+    return json.dumps(answer["result"])
 
 
 engine = Engine()

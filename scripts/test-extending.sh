@@ -59,7 +59,7 @@ if [ -n "${venv:-}" ]; then
     check "a wrong token is denied" grep -q 'denied' <(in_work env SECURE_LOG_RPC_TOKEN=wrong python examples/transport.py http://127.0.0.1:8791 2>&1)
     check "where nobody listens it is unavailable" grep -q 'unavailable' <(in_work python examples/transport.py http://127.0.0.1:8792 2>&1)
     stop KILL "$started"
-    gone() { in_work python examples/transport.py http://127.0.0.1:8791 2>&1 | grep -q unavailable; }
+    gone() { grep -q unavailable <(in_work python examples/transport.py http://127.0.0.1:8791 2>&1); }
     check "an endpoint that was killed is unavailable" gone
     sed -i '/^mkdir state/d' "$WORK/block.endpoint"
     start endpoint.log bash -euo pipefail "$WORK/block.endpoint"
