@@ -212,6 +212,15 @@ fn endless_conflicts_and_endless_pages_come_to_an_end() {
         let refused = log.append(event(VICTIM, 500)).unwrap_err();
         assert!(matches!(kind(&refused), "conflict" | "busy" | "corrupt"), "{refused}");
         lie.set(Lie::None);
+        fill(&mut log, VICTIM, 3);
+        lie.set(Lie::Conflicts);
+        let closed = [log.close_segment(VICTIM).map(drop), log.close_segments().map(drop)];
+        let ended = log.deprecate_stream(VICTIM);
+        for (what, outcome) in closed.into_iter().chain([ended]).enumerate() {
+            let refused = outcome.expect_err(&what.to_string());
+            assert!(matches!(kind(&refused), "conflict" | "busy" | "corrupt" | "not-found"), "{refused}");
+        }
+        lie.set(Lie::None);
         verify_all(&mut log, &trusted).unwrap();
         lie.set(Lie::Endless);
         let listed = log.list_streams().unwrap_err();

@@ -123,7 +123,7 @@ impl<S: SecureLogStore, E: Environment> NativeSecureLog<S, E> {
     ) -> Result<Checkpoint> {
         let keys = self.own_keys(signer, identities)?;
         self.segment(segment_id)?;
-        loop {
+        for _ in 0..MAX_STEADY {
             let head = self.log_head()?;
             let latest = self.do_latest_checkpoint()?;
             if let Some(latest) = &latest
@@ -196,6 +196,7 @@ impl<S: SecureLogStore, E: Environment> NativeSecureLog<S, E> {
             }
             return Ok(Checkpoint { number, origin: body.origin, size: body.size, root: body.root, note });
         }
+        Err(Error::Busy("others sign checkpoints all the time; try again".into()))
     }
 
     pub(super) fn do_verify_checkpoint_chain(&mut self, trusted: &[String]) -> Result<CheckpointReport> {

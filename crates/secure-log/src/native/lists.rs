@@ -53,7 +53,7 @@ impl<S: SecureLogStore, E: Environment> NativeSecureLog<S, E> {
 
     pub(super) fn do_deprecate_stream(&mut self, stream_id: &str) -> Result<()> {
         check_own_stream(stream_id)?;
-        loop {
+        for _ in 0..MAX_STEADY {
             if self.protection(stream_id)?.is_none() {
                 return Err(Error::not_found(
                     "stream",
@@ -78,6 +78,7 @@ impl<S: SecureLogStore, E: Environment> NativeSecureLog<S, E> {
                 Err(error) => return Err(error),
             }
         }
+        Err(Error::Busy(format!("others append to {stream_id:?} all the time; stop them and try again")))
     }
 
     pub(super) fn do_list_streams(&mut self) -> Result<Vec<StreamInfo>> {

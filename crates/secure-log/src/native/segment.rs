@@ -149,7 +149,7 @@ impl<S: SecureLogStore, E: Environment> NativeSecureLog<S, E> {
 
     pub(super) fn do_close_segment(&mut self, stream_id: &str) -> Result<Segment> {
         check_own_stream(stream_id)?;
-        loop {
+        for _ in 0..MAX_STEADY {
             let head = self.existing_head(stream_id)?;
             let last = self.last_segment(stream_id)?;
             let Some(record) = self.segment_record(&head, last.as_ref())? else {
@@ -158,15 +158,16 @@ impl<S: SecureLogStore, E: Environment> NativeSecureLog<S, E> {
             };
             match self.commit_records(std::slice::from_ref(&record), &[], None, |_| Vec::new()) {
                 Ok(committed) => return self.segment(committed.first),
-                // Somebody else closed it at the same size: then the loop finds theirs.
+                // Somebody else closed it at the same size: then the next look finds theirs.
                 Err(Error::Conflict(_)) => {}
                 Err(error) => return Err(error),
             }
         }
+        Err(Error::Busy(format!("others close segments of {stream_id:?} all the time; try again")))
     }
 
     pub(super) fn do_close_segments(&mut self) -> Result<Vec<Segment>> {
-        loop {
+        for _ in 0..MAX_STEADY {
             let mut heads = Vec::new();
             self.all_heads(|_, head| {
                 if head.stream_id != LOG_STREAM {
@@ -212,6 +213,7 @@ impl<S: SecureLogStore, E: Environment> NativeSecureLog<S, E> {
                 Err(error) => return Err(error),
             }
         }
+        Err(Error::Busy("others close segments all the time; try again".into()))
     }
 
     pub(super) fn do_verify_segments(&mut self, stream_id: &str) -> Result<SegmentsReport> {
