@@ -51,6 +51,14 @@ packed() {
 check "the package has what is needed and nothing else" packed
 node_tests packages/secure-log test/*.test.js
 
+# The rules of the conformance suite, on the stores as JavaScript. (The suite finds them where they are built.)
+check "the stores are built alone" node scripts/build.js stores test-stores
+rules() {
+    (cd "$REPO_ROOT/verify" && cargo test --release -p secure-log-verify --test conformance node:: >"$WORK/rules.out" 2>&1) &&
+        grep -q '^test result: ok. 2 passed' "$WORK/rules.out" || { tail -n 40 "$WORK/rules.out"; return 1; }
+}
+if [ -x "$EDS" ]; then check "the stores in Node follow every rule of the conformance suite" rules; fi
+
 packages verify/web
 check "the verification page is built" npm run --silent build
 if [ -x "$EDS" ]; then

@@ -13,13 +13,15 @@ import { schemaOf } from './schema.js';
 const here = dirname(dirname(fileURLToPath(import.meta.url)));
 const repository = join(here, '..', '..');
 const dist = join(here, 'dist');
-// Which form of a component goes into the package: `single` (a whole log in one component) or `composed`.
+// Which form of a component goes into the package: `single` (a whole log in one component) or `composed`. For tests:
+// `stores`, the stores alone.
 const form = process.argv[2] ?? 'single';
 const source = {
   single: (name) => join(repository, 'dist', 'components', `single-${name}.wasm`),
   composed: (name) => join(repository, 'dist', `secure-log-${name}.wasm`),
+  stores: (name) => join(repository, 'dist', 'components', `store-${name}.wasm`),
 }[form];
-if (!source) throw new Error(`build.js: ${form} is neither single nor composed`);
+if (!source) throw new Error(`build.js: ${form} is none of single, composed, stores`);
 
 async function write(files, folder) {
   for (const [name, content] of Object.entries(files)) {
@@ -29,8 +31,10 @@ async function write(files, folder) {
   }
 }
 
-// What jco's code does beside calling the component. Each is in it once, or the build fails.
+// What jco's code does that it should not. Each is in it once, or the build fails.
 const CUTS = [
+  // A decoder that takes U+FEFF off the beginning of a text would show two streams under one name.
+  [/new TextDecoder(?=[,;])/g, 'new TextDecoder(`utf-8`,{ignoreBOM:true})'],
   // It prints every call, payloads with it, where JCO_DEBUG is set, and asks for the variable hundreds of times a call.
   [/\(\.\.\.(\w+)\)=>\{globalThis\?\.process\?\.env\?\.JCO_DEBUG&&console\.debug\(\.\.\.\1\)\}/g, '()=>{}'],
   // It would load the modules by itself, which the package does; bundlers stop at the import, or pack the whole folder.
@@ -38,10 +42,13 @@ const CUTS = [
   [/await import\(`node:fs\/promises`\)/g, 'null'],
 ];
 
-function cut(files) {
+/** The same of code that is not minified, which the stores are: the minifier breaks what is composed of several modules. */
+const PLAIN = [[/new TextDecoder\(\)/g, 'new TextDecoder("utf-8", { ignoreBOM: true })']];
+
+function cut(files, cuts) {
   const entry = Object.keys(files).find((name) => name.endsWith('.js'));
   let code = Buffer.from(files[entry]).toString();
-  for (const [pattern, instead] of CUTS) {
+  for (const [pattern, instead] of cuts) {
     if (code.match(pattern)?.length !== 1) throw new Error(`build.js: ${entry} has ${pattern} no longer, or more than once: look what jco makes of it now`);
     code = code.replace(pattern, instead);
   }
@@ -61,12 +68,12 @@ for (const name of ['file', 'sqlite']) {
     instantiation: 'async',
     noNodejsCompat: true,
     validLiftingOptimization: true,
-    minify: true,
+    minify: form !== 'stores',
     quiet: true,
   });
   // Types of the log are made once, below; those of WASI are of no use to whoever opens one.
   const code = Object.fromEntries(Object.entries(made).filter(([path]) => !path.endsWith('.d.ts')));
-  const files = { ...cut(code), [`${name}.d.ts`]: 'export function instantiate(...args: any[]): Promise<Record<string, any>>;\n' };
+  const files = { ...cut(code, form === 'stores' ? PLAIN : CUTS), [`${name}.d.ts`]: 'export function instantiate(...args: any[]): Promise<Record<string, any>>;\n' };
   await write(files, join(out, name));
   const size = Object.values(files).reduce((sum, file) => sum + gzipSync(file).length, 0);
   console.log(`${name}: ${(size / 1e6).toFixed(2)} MB gzipped`);

@@ -1,22 +1,26 @@
 // A component under Node for programs in other languages: calls as JSON lines on standard input, an answer to each.
 //
-// bridge.js file|sqlite SEED [GUEST=DIRECTORY]... [--env NAME=VALUE]...
+// bridge.js file|sqlite SEED [--dist DIR] [GUEST=DIRECTORY]... [--env NAME=VALUE]...
 //
 // A call: {"interface":"log","call":"append","args":[…]}; an answer: {"ok":…}, {"err":…} for an error of the component,
 // {"failed":"…"} for anything else. An `id` in a call is in its answer. Bytes are {"hex":"…"}, 64-bit numbers {"u64":"…"},
 // names are in camelCase, a variant is {"tag","val"}, an option that is none is left out of a record, and null elsewhere.
 // Time and randomness: fixed.js. Calls go to the component as they are: `log.open` comes first.
 import { readFile } from 'node:fs/promises';
+import { resolve } from 'node:path';
 import { createInterface } from 'node:readline';
+import { pathToFileURL } from 'node:url';
 
 import { instantiate } from '../src/instance.js';
 import { fixed } from './fixed.js';
 
-const USAGE = 'usage: bridge.js file|sqlite SEED [GUEST=DIRECTORY]... [--env NAME=VALUE]...';
+const USAGE = 'usage: bridge.js file|sqlite SEED [--dist DIR] [GUEST=DIRECTORY]... [--env NAME=VALUE]...';
 
 function readArguments([component, seed, ...rest]) {
   if (!['file', 'sqlite'].includes(component) || seed === undefined) throw new Error(USAGE);
   const sandbox = { preopens: {}, env: {} };
+  let dist = new URL('../dist/', import.meta.url);
+  if (rest[0] === '--dist') dist = pathToFileURL(`${resolve(rest.splice(0, 2)[1])}/`);
   while (rest.length > 0) {
     const first = rest.shift();
     const [pair, into] = first === '--env' ? [rest.shift(), sandbox.env] : [first, sandbox.preopens];
@@ -24,7 +28,7 @@ function readArguments([component, seed, ...rest]) {
     if (at < 1) throw new Error(USAGE);
     into[pair.slice(0, at)] = pair.slice(at + 1);
   }
-  return { component, seed, sandbox };
+  return { component, seed, sandbox, dist };
 }
 
 function fromJson(value) {
@@ -42,7 +46,7 @@ function unsigned(digits) {
 }
 
 function bytes(hex) {
-  if (!/^([0-9a-f]{2})*$/.test(hex)) throw new Error(`${hex} is not bytes: two lower-case digits each`);
+  if (hex.length % 2 !== 0 || !/^[0-9a-f]*$/.test(hex)) throw new Error(`${hex} is not bytes: two lower-case digits each`);
   return new Uint8Array(Buffer.from(hex, 'hex'));
 }
 
@@ -73,9 +77,9 @@ function answer(exports, line) {
   }
 }
 
-const { component, seed, sandbox } = readArguments(process.argv.slice(2));
-const { instantiate: make } = await import(`../dist/${component}/${component}.js`);
-const compiled = async (path) => WebAssembly.compile(await readFile(new URL(`../dist/${component}/${path}`, import.meta.url)));
+const { component, seed, sandbox, dist } = readArguments(process.argv.slice(2));
+const { instantiate: make } = await import(new URL(`${component}/${component}.js`, dist));
+const compiled = async (path) => WebAssembly.compile(await readFile(new URL(`${component}/${path}`, dist)));
 const exports = await instantiate(make, compiled, sandbox, fixed(Buffer.from(seed)));
 for await (const line of createInterface({ input: process.stdin })) {
   process.stdout.write(`${JSON.stringify(answer(exports, line))}\n`);

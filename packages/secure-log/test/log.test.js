@@ -82,6 +82,13 @@ for (const store of STORES) {
     assert.equal(log.verifyChain('doors').entriesChecked, 1n, 'nothing was half-written');
   });
 
+  test(`${store}: a text that begins with a byte order mark is another one than without`, async (t) => {
+    const log = await open(place(t), store);
+    for (const streamId of ['s', '\ufeffs']) log.append({ streamId, eventType: '\ufeffe', payload: streamId });
+    assert.deepEqual(log.listStreams().map((s) => s.streamId), ['_log', 's', '\ufeffs']);
+    assert.equal(log.read('\ufeffs', 1n).header.eventType, '\ufeffe');
+  });
+
   test(`${store}: arguments of the wrong type are refused and the log goes on`, async (t) => {
     const log = await open(place(t), store);
     for (const call of [

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that fails here has found something")]
 
 mod keystore;
+mod node;
 mod remote;
 mod store;
 #[path = "../common/token.rs"]
