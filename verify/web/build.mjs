@@ -45,6 +45,9 @@ for (const [name, content] of Object.entries(files instanceof Array ? Object.fro
   if (name.endsWith(".wasm")) parts[name] = gzipSync(content, { level: 9 }).toString("base64");
   else if (name === "examiner.js") glue = Buffer.from(content).toString();
 }
+// It would take U+FEFF off the beginning of a text, and show another name than the file has.
+if (glue.split("new TextDecoder()").length !== 2) throw new Error("jco decodes text in another way than before: look what becomes of U+FEFF");
+glue = glue.replace("new TextDecoder()", 'new TextDecoder("utf-8", { ignoreBOM: true })');
 
 const inside = {
   name: "inside",
