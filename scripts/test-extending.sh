@@ -113,7 +113,8 @@ check "write-a-keystore.md: every marked block was run" all_taken
 # --- a transport --------------------------------------------------------------------------------------------
 
 # Between a client and the endpoint: passes calls on, and loses the answer to the first `append`, whose connection it
-# closes. `once` goes on after that, `end` is gone. `echo` passes nothing on, and repeats the token in an error.
+# closes. `once` goes on after that, `end` is gone. `echo` passes nothing on, and repeats the token in an error; `away`
+# redirects to the endpoint; `half` answers less than it says.
 cat >"$WORK/lossy.py" <<'END'
 import http.client, http.server, os, sys
 
@@ -126,6 +127,12 @@ class Lossy(http.server.BaseHTTPRequestHandler):
         call = self.rfile.read(int(self.headers["content-length"]))
         if mode == "echo":
             return self.answer(500, self.headers["authorization"].encode())
+        if mode == "half":
+            return self.answer(200, b'{"jsonrpc"', 40)
+        if mode == "away":
+            self.send_response(302)
+            self.send_header("location", f"http://127.0.0.1:{port}/")
+            return self.end_headers()
         headers = {name: self.headers[name] for name in ("content-type", "authorization")}
         connection = http.client.HTTPConnection("127.0.0.1", port)
         connection.request("POST", "/", call, headers)
@@ -139,9 +146,9 @@ class Lossy(http.server.BaseHTTPRequestHandler):
             return
         self.answer(answer.status, body)
 
-    def answer(self, status, body):
+    def answer(self, status, body, length=None):
         self.send_response(status)
-        self.send_header("content-length", str(len(body)))
+        self.send_header("content-length", str(length or len(body)))
         self.end_headers()
         self.wfile.write(body)
 
@@ -192,6 +199,12 @@ if [ -n "$venv" ]; then
 
     lossy "$port" echo
     check "transport.py: a server that repeats the token does not get it into an error" fails_with "$(port_of lossy.log)" 'x no\n' '^open: storage '
+    stop KILL "$started"
+    lossy "$port" away
+    check "transport.py: a redirect is not followed" fails_with "$(port_of lossy.log)" 'x no\n' '^open: invalid .*answered 302'
+    stop KILL "$started"
+    lossy "$port" half
+    check "transport.py: half an answer is none" fails_with "$(port_of lossy.log)" 'x no\n' '^open: unavailable '
     stop KILL "$started"
     lossy "$port" once
     way="$started"
@@ -256,6 +269,14 @@ if [ -n "$venv" ]; then
     done
     lossy "$port" echo
     check "component: a server that repeats the token does not get it into an error" alone '^err\(failed\({status: 500' \
+        SECURE_LOG_RPC_URL="http://127.0.0.1:$(port_of lossy.log)/" -- -S inherit-network
+    stop KILL "$started"
+    lossy "$port" away
+    check "component: a redirect is not followed" alone '^err\(invalid\(.*answered 302' \
+        SECURE_LOG_RPC_URL="http://127.0.0.1:$(port_of lossy.log)/" -- -S inherit-network
+    stop KILL "$started"
+    lossy "$port" half
+    check "component: half an answer is none" alone '^err\(unavailable\(.*ends early' \
         SECURE_LOG_RPC_URL="http://127.0.0.1:$(port_of lossy.log)/" -- -S inherit-network
     stop KILL "$started"
     lossy "$port" end

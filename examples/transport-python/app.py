@@ -36,10 +36,10 @@ class Transport(exports.Transport):
             connection.sock.connect((host, port))
             connection.request("POST", path, request.encode(), headers)
             answer = connection.getresponse()
-            status, length = answer.status, answer.length
-            if length is None or length > LARGEST:
-                raise OSError(f"it has no length, or more than {LARGEST} bytes")
-            body = answer.read().decode()
+            status, body = answer.status, answer.read(LARGEST + 1)
+            if len(body) > LARGEST or answer.length:
+                raise OSError("the answer is too large" if len(body) > LARGEST else "the answer ends early")
+            body = body.decode()
         except Exception as error:
             # Whatever it is: nobody knows what the far end did, and what leaves this method otherwise is a trap.
             # Of errors that are not about the connection only the name: others may show the token.
