@@ -27,7 +27,7 @@ fn main() -> Result<()> {
         object_ref: None,
         id: None,
     };
-    let mut append = |log: &mut HostedLog, count: u64| -> Result<f64> {
+    let append = |log: &mut HostedLog, count: u64| -> Result<f64> {
         let begun = Instant::now();
         for _ in 0..count {
             log.append("s", "opened", Severity::Notice, "bench", &payload)?;
