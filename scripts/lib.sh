@@ -29,6 +29,26 @@ as_root() {
     fi
 }
 
+# python_venv FOLDER REQUIREMENTS: a virtual environment with exactly these packages, by their hashes, unless it is there.
+# Returns 3 where it cannot be had.
+python_venv() {
+    local venv="$1" wanted="$2"
+    if cmp -s "$wanted" "$venv/installed.txt"; then
+        say "the packages of $(basename "$wanted") are there"
+        return 0
+    fi
+    rm -rf "$venv"
+    if ! python3 -m venv "$venv" >&2; then
+        rm -rf "$venv"
+        # Debian has it in a package of its own.
+        have apt-get || return 3
+        (apt_install python3-venv) && python3 -m venv "$venv" >&2 || return 3
+    fi
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --only-binary :all: \
+        --require-hashes -r "$wanted" >&2 || return 3
+    cp "$wanted" "$venv/installed.txt"
+}
+
 # apt_install PACKAGE...: installs what is missing; refreshes the lists only when that is needed.
 apt_install() {
     local missing=() package

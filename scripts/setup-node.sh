@@ -15,23 +15,7 @@ if have node && have npm && [ "$(major node)" -ge 20 ] 2>/dev/null; then
     exit
 fi
 
-install_node() {
-    if cmp -s "$WANTED" "$VENV/installed.txt"; then
-        return 0
-    fi
-    rm -rf "$VENV"
-    have python3 || return 3
-    if ! python3 -m venv "$VENV" >&2; then
-        rm -rf "$VENV"
-        # Debian has it in a package of its own.
-        have apt-get || return 3
-        (apt_install python3-venv) && python3 -m venv "$VENV" >&2 || return 3
-    fi
-    "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --only-binary :all: \
-        --require-hashes -r "$WANTED" >&2 || return 3
-    cp "$WANTED" "$VENV/installed.txt"
-}
-
-with_lock node install_node
+have python3 || { say "there is no Node.js here, and no python3 to get one with"; exit 3; }
+with_lock node python_venv "$VENV" "$WANTED"
 [ "$(major "$VENV/bin/node")" -ge 20 ]
 printf '%s\n' "$VENV/bin"
