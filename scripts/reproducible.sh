@@ -41,7 +41,7 @@ if [ -n "$sums" ]; then
     step "comparing with $sums"
     # A list may name what is not built here.
     (cd "$one/dist" && grep '\.wasm$' "$sums" | grep -v "$DIFFER" | sha256sum --check --quiet) || die "these artifacts are others"
-    say "the same: $(grep '\.wasm$' "$sums" | grep -vc "$DIFFER") artifacts; not compared: $(grep -c "$DIFFER" "$sums") with $DIFFER"
+    say "the same: $(grep '\.wasm$' "$sums" | grep -vc "$DIFFER") artifacts; not compared: $(grep '\.wasm$' "$sums" | grep -c "$DIFFER") with $DIFFER"
     exit 0
 fi
 two="$work/another-directory/with/a-longer-name"
