@@ -12,10 +12,24 @@ mod token;
 
 use std::path::{Path, PathBuf};
 
+use secure_log::store::OpenStore;
+use secure_log_conformance::{Configs, check_all};
 use wasmtime::Store;
 use wasmtime::component::{Component, Linker, ResourceTable};
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
+
+/// Every rule, each on stores in a directory of its own.
+fn follows_every_rule<S: OpenStore + 'static>() {
+    let broken = check_all(
+        || {
+            let dir = tempfile::tempdir().expect("a temporary directory");
+            Configs::<S>::in_directory(dir.path()).keep(dir)
+        },
+        |_| {},
+    );
+    assert!(broken.is_empty(), "{broken:#?}");
+}
 
 /// What one instance of a provider sees.
 pub struct Host {

@@ -11,7 +11,6 @@ use secure_log::store::{
     FoundPage, FoundRow, Object, ObjectKind, ObjectWrite, OpenStore, Row, SecureLogStore, StreamAppend, Tile,
 };
 use secure_log::{Error, Result};
-use secure_log_conformance::{Configs, check_all};
 use serde_json::{Value, json};
 
 const BRIDGE: &str = "../packages/secure-log/test/bridge.js";
@@ -285,14 +284,7 @@ fn every_rule<W: Which + 'static>() {
         println!("not run: scripts/test-javascript.sh has not built {STORES}");
         return;
     }
-    let broken = check_all(
-        || {
-            let dir = tempfile::tempdir().expect("a temporary directory");
-            Configs::<InNode<W>>::in_directory(dir.path()).keep(dir)
-        },
-        |_| {},
-    );
-    assert!(broken.is_empty(), "{broken:#?}");
+    super::follows_every_rule::<InNode<W>>();
 }
 
 #[test]

@@ -21,12 +21,11 @@ use crate::gate::{LogGate, Settings, streams};
 /// links between consecutive entries, payloads, time stamps, and of a device its registry and all of its records. The
 /// first thing that does not hold is the error; what was not checked is counted and said.
 pub fn verify(bundle: &str, trust: &Trust) -> Result<Report, Refused> {
-    let keys = keys_that_count(&trust.keys, trust.policy.as_ref());
-    if keys.is_empty() {
+    let mut verifier = Verifier::new(trust);
+    if verifier.keys.is_empty() {
         let reason = "is empty: without a key that you trust nothing can be verified";
         return Err(Refused::Log { line: 1, source: Box::new(Error::invalid("trusted", reason)) });
     }
-    let mut verifier = Verifier::new(trust);
     for text in bundle.split_inclusive('\n') {
         verifier.text(text)?;
     }
